@@ -45,7 +45,7 @@ def run_work(work: WorkSet, slot: Slot, notify: Callable[[Outcome], None], lost:
             last = _run_part(work, part, [index], slot, notify)
             streak.note(last)
         if outcome.kind == "ok":
-            pace.learn(outcome.seconds, len(members))
+            pace.learn(outcome.seconds, len(members), outcome.own_seconds)
 
 
 def run_rest(work: WorkSet, left: Sequence[int], slot: Slot, notify: Callable[[Outcome], None], lost: int = 0) -> None:

@@ -12,6 +12,7 @@ from minipach.model.pipeline import SetSpec
 from minipach.model.run_record import MAX_COMMAND
 
 BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
+COLD = 2.0  # seconds that it may cost where everything is cold, or the machine is busy
 SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little
 LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
@@ -37,13 +38,19 @@ class Pace:
     work: float | None = None
     _seen: int = field(default=0, init=False)
 
-    def learn(self, seconds: float, datums: int) -> None:
+    def learn(self, seconds: float, datums: int, own: float = 0.0) -> None:
         """Note that a set of so many datums took so many seconds (wall).
 
         It counts as much as all before, or more if it is larger: the first sets are of one datum, and slow, since
-        everything is cold.
+        everything is cold. An executor may cut all other sets by these.
+
+        Args:
+            seconds: The duration of the set.
+            datums: The number of its datums.
+            own: The part that its datums themselves took; 0: not known.
         """
-        one = max(seconds - BOOKKEEPING, 0.0) / datums
+        others = min(max(seconds - own, BOOKKEEPING), COLD) if own else BOOKKEEPING
+        one = max(seconds - others, own, 0.0) / datums
         new = datums / (datums + min(self._seen, datums))
         self.work = one if self.work is None else self.work + new * (one - self.work)
         self._seen += datums

@@ -224,9 +224,8 @@ def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
     """Return one go at it: why of those that could not be had."""
     request = "".join(f"{k}\n" for k in keys).encode()
     # exit code 1 says that some could not be had
-    out = annex(
-        repo, "get", "--json", "--json-error-messages", *at_once(repo), "--batch-keys", stdin=request, ok=(0, 1)
-    )
+    jobs = at_once(repo, len(keys))
+    out = annex(repo, "get", "--json", "--json-error-messages", *jobs, "--batch-keys", stdin=request, ok=(0, 1))
     rows = [json.loads(line) for line in out.splitlines() if line.strip()]  # empty: it came meanwhile
     return {
         str(row.get("key")): (" ".join(row.get("error-messages", [])) or row.get("note", "no reason given")).strip()

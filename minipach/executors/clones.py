@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from minipach.git.fast_import import Stream
 from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
@@ -24,6 +25,10 @@ REMOTE = "origin"
 _DATASET_ID = "datalad.dataset.id"
 _log = logging.getLogger("minipach.executors")
 _ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
+# Without a commit on the branch that is checked out, git-annex asks git twice for each content that it transfers.
+_BRANCH = "minipach-worker"
+_NOBODY = "minipach <minipach> 0 +0000"
+_EMPTY_COMMIT = "a worker's clone: nothing is checked out\n"
 _SETTINGS = {
     "annex.private": "true",  # nobody else need ever know of this clone
     "annex.hardlink": "false",
@@ -66,7 +71,8 @@ class Clones:
             repo = Repo(self.root)
             found = repo.config(f"remote.{REMOTE}.url")
             ready = LocalState.in_root(self.root).ready.is_file()
-            if not ready and (found is None or repo.head() is not None):  # ours has no branch checked out
+            other_branch = repo.head() is not None and repo.branch() != _BRANCH
+            if not ready and (found is None or other_branch):
                 raise UserError(
                     Problem(
                         "clone.foreign-repository",
@@ -124,7 +130,7 @@ class Clones:
             confirm(top, store)
             write(top, store, "--local")
             notify(f"contents go to the store {name}: {store.place}")
-        self.clone("")
+        self.enable_stores(self.clone(""))
 
     @property
     def stores(self) -> list[Store]:
@@ -148,14 +154,16 @@ class Clones:
             except UserError as error:
                 _log.warning("%s", error)
 
-    def clone(self, path: str) -> Repo:
-        """Return the clone of a repo of the project, made if need be. GitError where the address has none."""
-        repo = self._clone(path)
+    def enable_stores(self, repo: Repo) -> None:
+        """Set up the confirmed stores in a clone, unless they are: before contents go there or come from there."""
         with self.lock():
             self._enable_stores(repo)
-        return repo
 
-    def _clone(self, path: str) -> Repo:
+    def clone(self, path: str) -> Repo:
+        """Return the clone of a repo of the project, made if need be. GitError where the address has none.
+
+        Its stores are set up only when they are needed (`enable_stores`): inputs may have all contents in the project.
+        """
         path = "" if path == "." else path
         where = self.root / path if path else self.root
         with self.lock():
@@ -169,11 +177,18 @@ class Clones:
                 repo.git("config", name, value)
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
-            annex(repo, "init", "--quiet", "minipach worker")
-            annex(repo, "merge", "--quiet", ok=(0, 1))
+            annex(repo, "init", "--quiet", "minipach worker")  # it takes in the git-annex branch that was fetched
+            self._check_out_nothing(repo)
             LocalState.in_root(where).ready.parent.mkdir(exist_ok=True)
             LocalState.in_root(where).ready.touch()
             return repo
+
+    def _check_out_nothing(self, repo: Repo) -> None:
+        """Make an empty commit, and its branch the one that is checked out."""
+        stream = Stream(f"refs/heads/{_BRANCH}", None, _NOBODY)
+        stream.commit(_EMPTY_COMMIT)
+        stream.run(repo)
+        repo.git("symbolic-ref", "HEAD", f"refs/heads/{_BRANCH}")
 
     def refresh(self, repo: Repo) -> None:
         """Learn what the project knows of where contents are, and its commits."""

@@ -108,7 +108,8 @@ class Transfer:
             return {}
         try:
             return locate(repo, keys)
-        except StagingError:  # it may be known by now where they are
+        except StagingError:  # they may be in a store, and it may be known by now where they are
+            self.clones.enable_stores(repo)
             self.clones.refresh(repo)
             return locate(repo, keys)
 
@@ -194,8 +195,10 @@ class Transfer:
             return failed
         request = "".join(f"{key}\n" for key in keys).encode()
         stores = [store.name for store in self.clones.stores]
+        if stores:
+            self.clones.enable_stores(repo)
         for target in stores or [REMOTE]:
-            jobs = at_once(repo) if stores else ()
+            jobs = at_once(repo, len(keys)) if stores else ()
             words = ("copy", "--json", "--json-error-messages", "--to", target, *jobs, "--batch-keys")
             out = annex(repo, *words, stdin=request, ok=(0, 1))
             rows = [json.loads(line) for line in out.splitlines() if line.strip()]

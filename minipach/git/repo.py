@@ -676,12 +676,17 @@ def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] 
     return repo.git("annex", *args, stdin=stdin, ok=ok)
 
 
-def at_once(repo: Repo) -> tuple[str, ...]:
+def at_once(repo: Repo, contents: int = _TRANSFERS) -> tuple[str, ...]:
     """Return the option by which git-annex transfers several contents at once, unless annex.jobs says how many.
 
     A store needs some 50 ms for each small content, most of it without work for anybody.
+
+    Args:
+        repo: The repository.
+        contents: How many there are: each job begins with git processes of its own.
     """
-    return () if repo.config("annex.jobs") else (f"-J{_TRANSFERS}",)
+    jobs = min(_TRANSFERS, contents)
+    return () if jobs < 2 or repo.config("annex.jobs") else (f"-J{jobs}",)
 
 
 def take_in_locations(repo: Repo) -> None:

@@ -206,6 +206,12 @@ class Outcome:
             DatumResult(index, self.kind, code, self.message, index if count > 1 else None) for index in range(count)
         )
 
+    @property
+    def own_seconds(self) -> float:
+        """The wall time that the datums themselves took, without what their set costs; 0: not known."""
+        each = (max(0.0, one.took.ended - one.took.began) for one in self.datums if one.took is not None)
+        return min(sum(each), self.seconds)
+
     def as_part_of(self, set_id: str, indices: Sequence[int]) -> Outcome:
         """Return the outcome of a set that was cut out of another as one of that. indices: of its datums there."""
         datums = tuple(replace(one, index=indices[one.index]) for one in self.results(len(indices)))

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import key_of_link
@@ -14,7 +15,9 @@ from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.records.results_branch import StoredResults, folder_of, result_json
-from minipach.storage.places import note_places
+from minipach.storage.places import has_stores, note_places
+from minipach.support.background import BackgroundCall
+from minipach.support.errors import UserError
 from minipach.support.text import many
 from minipach.support.validation import InvalidError, parse_object
 
@@ -67,6 +70,42 @@ def fold(repo: Repo, tries: int = 5) -> int:
     return len(seen)
 
 
+class PlacesAhead:
+    """The places of contents of pending results, noted in the background while other datums run.
+
+    `fold` asks stores for the same contents again only if this has not found them: a store answers in the time of its
+    network, content by content.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """path: the pipeline's repo."""
+        self._path = path
+        self._seen: set[str] = set()
+        self._call: BackgroundCall[None] | None = None
+
+    def look(self) -> None:
+        """Begin to note what has come since, unless that is being done."""
+        if self._call is None or self._call.is_done:
+            self._call = BackgroundCall(self._note)
+
+    def end(self) -> None:
+        """Wait for what is being noted."""
+        if self._call is not None:
+            self._call.result()
+
+    def _note(self) -> None:
+        repo = Repo(self._path)  # of its own: this is another thread
+        try:
+            pending = set(repo.refs(RESULT_REFS).values()) - self._seen
+            if pending and has_stores(repo):
+                note_places(repo, set(_keys(repo, [d for sha in pending for d in _described(repo, sha)]).values()))
+            self._seen |= pending
+        except (UserError, GitError) as error:  # fold meets it again, and says what it means
+            _log.debug("%s: places are not noted ahead: %s", self._path, error)
+        finally:
+            repo.close()
+
+
 def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
     """Return what a worker has left.
 
@@ -85,12 +124,7 @@ def _stored(repo: Repo, described: Sequence[dict[str, Any]]) -> list[dict[str, A
     Raises:
         UserError: A store that may have them does not answer. The result refs stay.
     """
-    links = sorted({blob for d in described for _, mode, blob in d["files"] if mode == SYMLINK})
-    keys = {
-        blob: key
-        for blob, data in zip(links, repo.objects.read_many(links), strict=True)
-        if data and (key := key_of_link(data))
-    }
+    keys = _keys(repo, described)
     lost = note_places(repo, set(keys.values()))
     found = []
     for d in described:
@@ -99,6 +133,16 @@ def _stored(repo: Repo, described: Sequence[dict[str, Any]]) -> list[dict[str, A
         else:
             found.append(d)
     return found
+
+
+def _keys(repo: Repo, described: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the annex keys of outputs, by the blob of their link."""
+    links = sorted({blob for d in described for _, mode, blob in d["files"] if mode == SYMLINK})
+    return {
+        blob: key
+        for blob, data in zip(links, repo.objects.read_many(links), strict=True)
+        if data and (key := key_of_link(data))
+    }
 
 
 _TEXTS = ("id", "name", "dest", "author", "record", "code_tree")

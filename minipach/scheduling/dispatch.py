@@ -270,7 +270,7 @@ class Round:
         """Yield the datums that are done with, by their index; the others go back to be tried by themselves."""
         results = outcome.results(len(flight.members))
         if outcome.kind == "ok":
-            self.sizer.pace.learn(outcome.seconds, len(results))
+            self.sizer.pace.learn(outcome.seconds, len(results), outcome.own_seconds)
         again = tried_again(results, self._most)
         if len(results) == 1 or outcome.kind != "lost":
             self._streak.note(outcome)

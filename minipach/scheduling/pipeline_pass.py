@@ -26,7 +26,7 @@ from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project, is_spec_of_now
 from minipach.project.targets import Targets
-from minipach.publish.fold_results import fold
+from minipach.publish.fold_results import PlacesAhead, fold
 from minipach.publish.publisher import publish_results
 from minipach.records.branch_history import last_publish
 from minipach.records.job_database import Ledger
@@ -104,6 +104,7 @@ class PipelinePass:
         self.in_flight = 0
         self.deadline: float | None = None
         self.recipe: IdentityRecipe | None = None  # that was planned with
+        self.places = PlacesAhead(assessment.repo.path)
 
     def run(self, plan: Plan) -> Waiting[PipelineReport]:
         """Run the pass: submit, collect and publish what the quick plan lists; return the report."""
@@ -288,6 +289,7 @@ class PipelinePass:
                 yield from self._run(todo, base, job, key, ended)
                 if ahead is not None:
                     ahead.result()
+                self.places.end()
             finally:
                 fold(a.repo)
             if ended:
@@ -344,6 +346,8 @@ class PipelinePass:
             outcomes = yield round_
             ends = round_.take(outcomes)
             if ends:
+                if self.scheduler.lasting:  # its workers may send contents to a store
+                    self.places.look()
                 self._take(ends, round_, key, failed)
                 self.scheduler.reporter.report(Progress(self.name, round_.done, len(failed), len(tasks)))
             if not (self._stays or outcomes):

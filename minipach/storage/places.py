@@ -12,6 +12,11 @@ from minipach.support.text import many
 _ABSENT = 1  # exit code of checkpresentkey; 100: the remote doesn't know
 
 
+def has_stores(repo: Repo) -> bool:
+    """Return whether there are remotes which may have contents that this clone does not know of."""
+    return has_annex(repo) and bool(_special_remotes(repo))
+
+
 def note_places(repo: Repo, keys: Collection[str]) -> set[str]:
     """Note which stores have contents of which this clone knows no place. Return those that no store has.
 

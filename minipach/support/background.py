@@ -25,6 +25,11 @@ class BackgroundCall(Generic[T]):
         except BaseException as error:
             self._error = error
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the function has returned, or has raised something."""
+        return not self._thread.is_alive()
+
     def result(self) -> T:
         """Wait for it; raises what the function raised."""
         self._thread.join()

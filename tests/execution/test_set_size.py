@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from minipach.execution.set_size import BOOKKEEPING, FEW, LEAST, MOST, Pace, Sizer, free_slots
+from minipach.execution.set_size import BOOKKEEPING, FEW, LEAST, MOST, Pace, Sizer, enough, free_slots
 from minipach.model.pipeline import SetSpec
 from minipach.model.run_record import MAX_COMMAND
 
@@ -71,6 +71,24 @@ def test_a_cold_start_is_soon_forgotten() -> None:
     pace.learn(BOOKKEEPING + 0.1, 10)
     pace.learn(BOOKKEEPING + 1.0, 10)
     assert pace.work > 0.03, "what comes later counts too"
+
+
+def test_a_cold_set_of_one_tiny_datum_does_not_make_the_others_small() -> None:
+    pace = Pace()
+    pace.learn(2.4, 1, 0.01)  # all others may be cut by this one
+    assert pace.work is not None and enough(pace.work) > 20
+    pace = Pace()
+    pace.learn(1.5, 1, 0.01)
+    assert pace.work is not None and enough(pace.work) == MOST
+
+
+def test_what_datums_took_themselves_counts_in_any_case() -> None:
+    pace = Pace()
+    pace.learn(60.4, 1, 60.0)
+    assert pace.work == 60.0
+    pace = Pace()
+    pace.learn(22.0, 1, 0.01)  # a command that is short, on outputs that take long to be kept
+    assert pace.work == 20.0
 
 
 def test_datums_are_shared_among_the_slots_that_others_leave_free() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from minipach.git.repo import GitError, Repo, annex
+from minipach.git.repo import FILE, SYMLINK, GitError, Repo, TreeEntry, annex
+from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from minipach.project.project import Project, find_project
 from minipach.publish import exchange
+from minipach.publish.fold_results import PlacesAhead
 from minipach.publish.project_exchange import RepoExchange, push
 from minipach.storage.places import note_places
 from minipach.storage.setup import add
@@ -240,3 +243,29 @@ def test_a_server_that_is_killed(root: Files, tmp_path: Path, monkeypatch: pytes
             annex(images, "get", "--quiet", ".")
             annex(images, "fsck", "--quiet", ".")
             images.git("annex", "fsck", "--quiet", "--from=lab")
+
+
+def test_places_of_pending_results_are_noted_while_others_run(root: Files, tmp_path: Path) -> None:
+    """So that the end of a pass does not wait for the answers of a store, content by content."""
+    edges = prepare(root, tmp_path)
+    (tmp_path / "store").mkdir()
+    edges.git("annex", "initremote", "lab", "type=directory", f"directory={tmp_path / 'store'}", "encryption=none")
+    edges.put("a", os.urandom(SIZE))
+    edges.git("annex", "add", "--quiet", "a")
+    edges.commit()
+    there = Repo(edges.path)
+    key = there.line("annex", "lookupkey", "a")
+    there.git("annex", "move", "--quiet", "--to=lab", "a")
+    there.git("annex", "setpresentkey", key, there.config("remote.lab.annex-uuid") or "", "0")
+    link = there.hash_blob(f".git/annex/objects/xx/yy/{key}/{key}".encode())
+    row = dict.fromkeys(("name", "dest", "author", "record", "code_tree"), "a")
+    results = [{**row, "id": "0" * 64, "files": [["a", SYMLINK, link]]}, {"id": "of an unknown version"}]
+    blob = there.hash_blob(json.dumps({"results": results}).encode())
+    commit = there.commit_tree(there.write_tree([TreeEntry(FILE, blob, RESULTS_FILE)]), "a", [])
+    there.update_refs([f"update {RESULT_REFS}one {commit}"])
+
+    ahead = PlacesAhead(edges.path)
+    ahead.look()
+    ahead.end()
+
+    assert there.line("annex", "find", "--in=lab", "--format=${file}") == "a"

@@ -183,7 +183,10 @@ class _Run:
         """Fetch what the sets need to begin. A chunk's annexed files come as its sets are staged."""
         files = tuple(f for f in work.files if f.kind != "annex") if work.chunk else work.files
         for place in {f.repo for f in work.files}:
-            self._transfer.clones.refresh(Repo(Path(place)))
+            repo = Repo(Path(place))
+            self._transfer.clones.refresh(repo)
+            if work.chunk:
+                self._transfer.clones.enable_stores(repo)
         # the set's own staging reports missing contents: as that, datum by datum, and in the log
         with contextlib.suppress(StagingError):
             self._transfer.fetch_contents(self._repo, replace(work, files=files))

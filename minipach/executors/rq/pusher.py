@@ -26,9 +26,12 @@ FULL = 4 * MOST  # datums whose results wait or are being pushed: then no set be
 
 @dataclass
 class Rhythm:
-    """The times of pushes: the longer results keep coming, the more of them go together. Pure."""
+    """The times of pushes: the longer results keep coming, the more of them go together. Pure.
 
-    wait: float = FIRST
+    The very first result goes at once: a schedule cuts all other sets by what it took.
+    """
+
+    wait: float = 0.0
     _ended: float | None = None
 
     def is_due(self, now: float, oldest: float, datums: int, *, others: bool) -> bool:
@@ -45,7 +48,7 @@ class Rhythm:
     def began(self, now: float) -> None:
         """Note that a push begins."""
         busy = self._ended is not None and now - self._ended <= 2 * self.wait
-        self.wait = min(2 * self.wait, LONGEST) if busy else FIRST
+        self.wait = min(2 * max(self.wait, FIRST / 2), LONGEST) if busy else FIRST
 
     def ended(self, now: float) -> None:
         """Note that it has ended."""
@@ -81,6 +84,7 @@ class Pusher:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
         self._hurry = False
+        self._is_prepared = False
         self._pushes = (0, 0)  # of processes before, of this one
         self.results = 0
 
@@ -102,6 +106,12 @@ class Pusher:
     def add(self, held: HeldResults) -> None:
         """Take a set that has ended."""
         self._waiting.append(held)
+
+    def prepare(self) -> None:
+        """Start the process ahead of the first push. Called again, it does nothing."""
+        if self._process is None and not self._is_prepared:
+            self._process = spawn(*self._start)
+        self._is_prepared = True
 
     def hurry(self) -> None:
         """Wait for no more results: somebody waits for one that is here."""
@@ -126,6 +136,7 @@ class Pusher:
         refs: dict[str, list[str]] = {}
         for one in self._sent:
             refs.setdefault(one.repo, []).extend(one.refs)
+        self._is_prepared = True
         if self._process is None:
             self._process = spawn(*self._start)
         assert self._process.stdin is not None

@@ -367,7 +367,10 @@ class WorkerSupervisor:
         """Push results if it is time to."""
         if self._pusher is None:
             return
-        self._pusher.turn(others=any(lane.task is not None for lane in self._lanes))
+        running = any(lane.task is not None for lane in self._lanes)
+        if running:
+            self._pusher.prepare()
+        self._pusher.turn(others=running)
         if self._pusher.stdout != self._pusher_stdout and self._pusher.stdout is not None:
             self._selector.register(self._pusher.stdout, selectors.EVENT_READ, self._pusher)
         self._pusher_stdout = self._pusher.stdout
