@@ -76,10 +76,10 @@ class Meter:
             for index in set().union(*(owners.get(path, ()) for path in upwards(file.dest))):
                 self._in[index] += size
 
-    def count_outputs(self, paths: Mapping[int, Sequence[str]]) -> None:
-        """Note the sizes of what each datum wrote, by its index."""
+    def count_outputs(self, paths: Mapping[int, Sequence[str]], known: Mapping[str, int]) -> None:
+        """Note the sizes of what each datum wrote, by its index. known: sizes of files that left the slot."""
         for index, names in paths.items():
-            self._out[index] = sum(_size(self._slot / name) for name in names)
+            self._out[index] = sum(known[name] if name in known else _size(self._slot / name) for name in names)
 
     def _watch(self) -> None:
         pause = _FIRST

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minipach.execution.resource_usage import Meter
-from minipach.execution.set_try import DatumReport, LauncherReport
+from minipach.execution.set_try import DatumReport, LauncherReport, SetTry
 from minipach.execution.staging import StagingError
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, Repo
@@ -23,27 +23,29 @@ _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
 
 
-def keep(
-    work: WorkSet, slot: Slot, each: Sequence[Took], report: LauncherReport, meter: Meter
-) -> tuple[list[_Bad], list[_Bad]]:
-    """Complete datalad's commit with our object in the record and the results' description; set the result ref.
+def keep(work: WorkSet, slot: Slot, each: Sequence[Took], tried: SetTry, meter: Meter) -> tuple[list[_Bad], list[_Bad]]:
+    """Commit the outputs with datalad's record, our object in it and the results' description; set the result ref.
 
     What could not be kept of the set comes back (what failed, what recovered); the record then states what was.
     """
-    repo = slot.repo
-    head = slot.head()
-    changed = _changed(repo, work.base, head) if head != work.base else []
+    report = tried.report
+    targets: dict[str, bytes] = {}  # of the links that git does not have yet, by their ids
+    sizes: dict[str, int] = {}
+    if tried.stored is not None:
+        changed = sorted(one.row for one in tried.stored)
+        targets = {one.row[2]: one.target for one in tried.stored}
+        sizes = {one.path: one.size for one in tried.stored}
+    else:
+        head = slot.head()
+        changed = _changed(slot.repo, work.base, head) if head != work.base else []
     rows, bad, recovered = _attribute(work, changed, report)
     good = sorted(rows)
-    meter.count_outputs({i: [path for path, _, _ in rows[i]] for i in good})
+    meter.count_outputs({i: [path for path, _, _ in rows[i]] for i in good}, sizes)
     if not good:
         return bad, recovered
-    if head != work.base:
-        author, message = _author_and_message(slot.main.objects.read(head) or b"")
-        _, record = run_record.parse(message)
-    else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
-        record = _bare_record(work, repo)
-        author = Repo(slot.main.path, own=True).ident("AUTHOR")
+    home = Repo(slot.main.path, own=True)  # whose settings are known already
+    author = home.ident("AUTHOR")
+    record = dict(tried.record)
     if len(good) < len(work.parts):
         record["cmd"] = f"{launch_protocol.LAUNCH} {work.image} {work.command(good)}"
     record["inputs"] = work.inputs(good)
@@ -54,21 +56,16 @@ def keep(
     for i in good:
         described = _describe(work, i, rows[i], report.datums[i], author, each[i].seconds)
         results.append({**described, "record": _own_record(work, i, record, [path for path, _, _ in rows[i]])})
-    home = Repo(slot.main.path, own=True)  # whose settings are known already
     stream = Stream(RESULT_REFS + work.id, work.base, committer(home))
-    stream.commit(message, home.ident("AUTHOR"))
+    stream.commit(message, author)
     for path, mode, blob in changed:
-        stream.put(mode, blob, path)
+        if blob in targets:
+            stream.write(mode, targets[blob], path)
+        else:
+            stream.put(mode, blob, path)
     stream.write(FILE, json.dumps({"results": results}).encode(), RESULTS_FILE)
     stream.run(slot.main)
     return bad, recovered
-
-
-def _author_and_message(commit: bytes) -> tuple[str, str]:
-    """Return who wrote a commit and when, and its message."""
-    head, _, message = commit.partition(b"\n\n")
-    author = next(line for line in head.split(b"\n") if line.startswith(b"author "))
-    return os.fsdecode(author.removeprefix(b"author ")), os.fsdecode(message)
 
 
 def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Sequence[str]) -> str:
@@ -165,18 +162,6 @@ def check_new_names(slot: Slot) -> None:
             raw.decode()
         except UnicodeDecodeError:
             raise BadOutputError(f"output {raw!r}: its name is not UTF-8; rename it") from None
-
-
-def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
-    return {
-        "chain": [],
-        "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command()}",
-        "dsid": repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "",
-        "exit": 0,
-        "extra_inputs": [work.image],
-        "inputs": work.inputs(),
-        "pwd": ".",
-    }
 
 
 def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:

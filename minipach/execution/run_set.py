@@ -184,7 +184,7 @@ class _Tries:
             bad_ones = report.failed if len(work.parts) > 1 else ()
             rest: ResultState = "stopped" if bad_ones else "failed"
             return replace(failed, datums=_results(failed, len(work.parts), bad_ones, recovered, rest))
-        bad, recovered = keep(work, slot, self.each, report, self.meter)
+        bad, recovered = keep(work, slot, self.each, tried, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
         if len(bad) == len(work.parts):

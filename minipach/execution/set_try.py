@@ -10,9 +10,9 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from minipach.execution.datalad_shortcuts import shortcuts
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.datalad_imports import import_containers_run
+from minipach.git.outputs import StoredOutput, store_outputs
 from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED
@@ -114,13 +115,16 @@ class LauncherReport:
 class SetTry:
     """The outcome of a try.
 
-    failure: why, if that was not the command's doing; else `exit` and `message` are the command's.
+    failure: why, if that was not the command's doing; else `exit` and `message` are the command's · record: datalad's,
+    of the run · stored: the outputs, where they are in the annex without a commit; None: datalad has committed them.
     """
 
     exit: int
     message: str
     failure: str
     report: LauncherReport
+    record: Mapping[str, Any] = field(default_factory=dict)
+    stored: tuple[StoredOutput, ...] | None = None
 
 
 def try_set(work: WorkSet, slot: Slot) -> SetTry:
@@ -132,8 +136,15 @@ def try_set(work: WorkSet, slot: Slot) -> SetTry:
             _printing_through(_filters(work, list(secrets.values()), Path(name))),
             _environment({**secrets, REPORT: name, INTERACTIVE: "", TESTED: tested}),
         ):
-            code = _containers_run(work, slot)
-        return judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
+            code, record = _containers_run(work, slot)
+        tried = judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
+    if tried.failure or tried.exit != 0:
+        return tried
+    stored = store_outputs(slot.main, slot.path, work.base, tried.report.outputs)
+    if stored is None:
+        with _environment({}):
+            _save(work, slot)
+    return replace(tried, record=record, stored=None if stored is None else tuple(stored))
 
 
 def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
@@ -168,11 +179,41 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 _seen_bases: dict[Path, str] = {}
+_QUIETLY = {"on_failure": "ignore", "result_renderer": "disabled", "return_type": "list"}
 
 
-def _containers_run(work: WorkSet, slot: Slot) -> int:
-    """`datalad containers-run`, in this warm process; the command's exit code."""
+def _containers_run(work: WorkSet, slot: Slot) -> tuple[int, Mapping[str, Any]]:
+    """`datalad containers-run`, in this warm process; the command's exit code, and datalad's record.
+
+    datalad saves nothing (`explicit`): it would start 40 processes for that.
+    """
     import_containers_run()
+    results = _in_slot(
+        work,
+        slot,
+        lambda dataset: dataset.containers_run(
+            work.command(),
+            container_name=CONTAINER,
+            # what was matched is staged already: the record gets it afterwards, datalad need not look for each file
+            inputs=list(work.always),
+            explicit=True,
+            **_QUIETLY,
+        ),
+    )
+    for result in results:
+        if result.get("action") == "run" and "exit_code" in result:
+            return int(result["exit_code"] or 0), result["run_info"]
+    _need_success(results)
+    raise DataladError("datalad containers-run: it reported nothing")
+
+
+def _save(work: WorkSet, slot: Slot) -> None:
+    """`datalad save` of all that is new in a slot."""
+    _need_success(_in_slot(work, slot, lambda dataset: dataset.save(message=work.title(), recursive=True, **_QUIETLY)))
+
+
+def _in_slot(work: WorkSet, slot: Slot, call: Callable[[Any], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the results of a command of datalad in a slot. Raises DataladError."""
     from datalad.distribution.dataset import Dataset
 
     try:
@@ -182,28 +223,18 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
             _seen_bases[slot.path] = work.base
         inputs = [*work.always, *([work.image] if needs_image() else ())]
         with shortcuts(dataset.repo, slot.path, inputs, slot.place):
-            results = dataset.containers_run(
-                work.command(),
-                container_name=CONTAINER,
-                # what was matched is staged already: the record gets it afterwards, datalad need not look for each file
-                inputs=list(work.always),
-                message=work.title(),
-                on_failure="ignore",
-                result_renderer="disabled",
-                return_type="list",
-            )
+            return call(dataset)
     except Exception as error:  # datalad raises many kinds, and a worker must outlive them
         raise DataladError(f"datalad containers-run: {datalad_errors.of_error(error)}") from error
-    for result in results:
-        if result.get("action") == "run" and result.get("exit_code"):
-            return int(result["exit_code"])
+
+
+def _need_success(results: Sequence[Mapping[str, Any]]) -> None:
     for result in results:
         if result.get("status") in ("error", "impossible"):
             raise StagingError(f"datalad {result.get('action')} {result.get('path')}: {_text(result)}")
-    return 0
 
 
-def _text(result: dict[str, Any]) -> str:
+def _text(result: Mapping[str, Any]) -> str:
     message = result.get("error_message") or result.get("message") or "failed"
     if isinstance(message, tuple):
         return str(message[0]) % message[1:]

@@ -60,7 +60,7 @@ def test_a_try_names_the_runtime_to_the_launcher(tmp_path: Path, monkeypatch: py
         timeout = None
 
     seen = []
-    monkeypatch.setattr(set_try, "_containers_run", lambda *_: seen.append(os.environ.get(TESTED)) or 1)
+    monkeypatch.setattr(set_try, "_containers_run", lambda *_: seen.append(os.environ.get(TESTED)) or (1, {}))
     tried: SetTry = set_try.try_set(Stand(), Stand())  # type: ignore[arg-type]
     assert (tried.exit, seen) == (1, ["bubblewrap"])
     assert TESTED not in os.environ

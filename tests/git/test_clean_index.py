@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.git.clean_index import matching_tree
+from minipach.git.clean_index import matching_tree, new_files
 from minipach.git.repo import Repo
 
 
@@ -87,3 +87,30 @@ def test_a_file_as_young_as_the_index_is_left_to_git(repo: Repo) -> None:
     written = (repo.path / "run").stat().st_mtime_ns
     os.utime(index, ns=(written, written))
     assert matching_tree(repo.path) is None
+
+
+def test_new_files_beside_those_of_the_index(repo: Repo) -> None:
+    assert new_files(repo.path, repo.path / ".git") == []
+    (repo.path / "b" / "c").mkdir(parents=True)
+    (repo.path / "b" / "c" / "new").write_text("n")
+    (repo.path / "a" / "other").symlink_to("nowhere")
+    (repo.path / "run").unlink()  # what is gone is no output
+    assert sorted(new_files(repo.path, repo.path / ".git") or []) == [b"a/other", b"b/c/new"]
+
+
+def test_a_file_of_another_time_is_read(repo: Repo) -> None:
+    os.utime(repo.path / "run")
+    assert new_files(repo.path, repo.path / ".git") == []
+
+
+def test_subdatasets_are_not_looked_into(repo: Repo) -> None:
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{repo.head()},inputs/images")
+    (repo.path / "inputs/images").mkdir(parents=True)
+    (repo.path / "inputs/images/staged").write_text("s")
+    assert new_files(repo.path, repo.path / ".git") == []
+
+
+@pytest.mark.parametrize("change", sorted(set(CHANGES) - {"new", "new below", "gone"}))
+def test_no_new_files_are_named_where_something_is_odd(repo: Repo, change: str) -> None:
+    CHANGES[change](repo.path)
+    assert new_files(repo.path, repo.path / ".git") is None

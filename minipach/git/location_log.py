@@ -1,0 +1,134 @@
+"""The location log: git-annex's record of the repositories that have a content, on the branch `git-annex`.
+
+New lines are committed to that branch without git-annex, as a push from another clone would do; git-annex reads them
+at its next start. Its lock of the journal is held meanwhile. `git annex setpresentkey` writes the log where the branch
+or the journal is not as expected.
+
+Sources: https://git-annex.branchable.com/internals/ (location log, journal) and
+https://git-annex.branchable.com/git-annex-setpresentkey/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from minipach.git.annex_layout import journal_name, log_path
+from minipach.git.fast_import import Stream, committer
+from minipach.git.ref_files import UnsureError, git_folder, read_ref
+from minipach.git.repo import FILE, GitError, Repo, annex, take_in_locations
+from minipach.model.repo_layout import BUILD_REFS
+
+_BRANCH = "refs/heads/git-annex"
+_BUILD = f"{BUILD_REFS}locations"
+_LINE = re.compile(rb"(?P<time>[0-9]+(?:\.[0-9]+)?)s (?P<state>[01X]) (?P<uuid>.+)")
+_PATIENCE = 5.0  # seconds that another process may hold the journal
+_PAUSE = 0.01
+
+
+def note_present(repo: Repo, keys: Collection[str]) -> None:
+    """Record that the contents of plain keys are in this repository. Raises GitError."""
+    ident = repo.settings().get("annex.uuid", "")
+    with contextlib.suppress(UnsureError, OSError, GitError, _BusyError):
+        folder = git_folder(repo.path)
+        with _journal_lock(folder / "annex"):
+            _commit(repo, folder, ident, keys)
+            return
+    asked = "".join(f"{key} {ident} 1\n" for key in keys)
+    annex(repo, "setpresentkey", "--batch", stdin=asked.encode())
+    take_in_locations(repo)  # commits the journal
+
+
+class _BusyError(Exception):
+    """Another process writes to the branch, or has something to say about one of the keys."""
+
+
+@contextlib.contextmanager
+def _journal_lock(folder: Path) -> Iterator[None]:
+    """Hold git-annex's lock of its journal. Raises _BusyError if another process keeps it."""
+    file = os.open(folder / "journal.lck", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise _BusyError from None
+                time.sleep(_PAUSE)
+        yield
+    finally:
+        os.close(file)
+
+
+def _commit(repo: Repo, folder: Path, ident: str, keys: Collection[str]) -> None:
+    paths = sorted({log_path(key) for key in keys})
+    with contextlib.suppress(FileNotFoundError):
+        if {journal_name(path) for path in paths} & set(os.listdir(folder / "annex/journal")):
+            raise _BusyError
+    parent = read_ref(folder, _BRANCH)
+    if parent is None or not ident:
+        raise _BusyError
+    line = f"{time.time():.6f}s 1 {ident}\n".encode()
+    stream = Stream(_BUILD, parent, committer(repo))
+    stream.commit("update\n")
+    fresh, written = stream.blob(line), 0
+    for path, old in zip(paths, repo.objects.read_many([f"{parent}:{path}" for path in paths]), strict=True):
+        others = _without(old or b"", ident, line)
+        if others is None:
+            continue
+        written += 1
+        if others:
+            stream.write(FILE, others + line, path)
+        else:
+            stream.put(FILE, fresh, path)
+    if not written:
+        return
+    new = stream.run(repo)
+    assert new is not None
+    _move(folder, parent, new)
+    (folder / _BUILD).unlink(missing_ok=True)
+
+
+def _without(log: bytes, ident: str, line: bytes) -> bytes | None:
+    """Return a log without the lines of one repository; None if it says already that the content is there.
+
+    Raises _BusyError for a log that is not of the usual form, or that has a later line of the repository.
+    """
+    others, newest, present = [], 0.0, False
+    for row in log.splitlines(keepends=True):
+        found = _LINE.fullmatch(row.rstrip(b"\n"))
+        if found is None:
+            raise _BusyError
+        if found["uuid"] != ident.encode():
+            others.append(row)
+        elif float(found["time"]) >= newest:
+            newest, present = float(found["time"]), found["state"] == b"1"
+    if present:
+        return None
+    if newest >= float(line.partition(b"s")[0]):
+        raise _BusyError
+    return b"".join(others)
+
+
+def _move(folder: Path, old: str, new: str) -> None:
+    """Move the branch as git does, by a lock and a rename. Raises OSError, and _BusyError if it has moved."""
+    path = folder / _BRANCH
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f"{path.name}.lock")
+    file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(file, "w") as stream:
+            stream.write(f"{new}\n")
+        if read_ref(folder, _BRANCH) != old:
+            raise _BusyError
+        os.replace(lock, path)
+    except BaseException:
+        lock.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,143 @@
+"""The location log says what git-annex would say, whatever the branch and the journal hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach.git import location_log
+from minipach.git.annex_layout import log_path
+from minipach.git.location_log import note_present
+from minipach.git.repo import Repo, take_in_locations
+from tests.fixtures.repos import Files
+
+OTHER = "11111111-2222-3333-4444-555555555555"
+
+
+def key_of(number: int) -> str:
+    return f"SHA256E-s1--{hashlib.sha256(str(number).encode()).hexdigest()}.dat"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Files:
+    repo = Files.create(tmp_path / "edges", annex=True)
+    repo.in_git("first", "1")
+    repo.commit()
+    return repo
+
+
+def present(repo: Files, key: str, ident: str, state: str = "1") -> None:
+    """git-annex's own line for a key, committed."""
+    repo.git("annex", "setpresentkey", key, ident, state)
+    take_in_locations(repo)
+
+
+def here(repo: Repo, key: str) -> list[str]:
+    said = repo.git("annex", "whereis", "--json", f"--key={key}", ok=(0, 1))
+    rows: list[dict[str, Any]] = json.loads(said)["whereis"]
+    return sorted("here" if row["here"] else row["uuid"] for row in rows)
+
+
+def count_processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """All git commands from now on."""
+    seen: list[tuple[str, ...]] = []
+    git = Repo.git
+
+    def noting(self: Repo, *args: str, **options: Any) -> bytes:
+        seen.append(args)
+        return git(self, *args, **options)
+
+    monkeypatch.setattr(Repo, "git", noting)
+    return seen
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_contents_are_recorded_as_present(repo: Files, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    keys = [key_of(number) for number in range(count)]
+    present(repo, keys[0], OTHER)
+    repo.objects  # noqa: B018 - the reader that a worker has
+    with monkeypatch.context() as patch:
+        seen = count_processes(patch)
+        note_present(repo, keys)
+    assert not any("annex" in args for args in seen)
+    assert here(repo, keys[0]) == [OTHER, "here"]
+    assert here(repo, keys[-1]) == ["here"]
+    assert not repo.refs("refs/minipach/build/")
+    before = repo.resolve("refs/heads/git-annex")
+    note_present(repo, keys)
+    assert repo.resolve("refs/heads/git-annex") == before, "nothing is new"
+
+
+def test_a_content_that_was_dropped_is_present_again(repo: Files) -> None:
+    key, ident = key_of(1), repo.line("config", "annex.uuid")
+    present(repo, key, ident)
+    present(repo, key, ident, "0")
+    assert here(repo, key) == []
+    note_present(repo, [key])
+    assert here(repo, key) == ["here"]
+    log = repo.git("cat-file", "-p", f"git-annex:{log_path(key)}").splitlines()
+    assert len(log) == 1 and log[0].endswith(ident.encode())
+
+
+@pytest.mark.parametrize(
+    "why",
+    ["journal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("odd line", "later", "lock", "ref lock"))],
+)
+def test_git_annex_does_it_where_something_is_unusual(repo: Files, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """Its journal has the key, its log is odd or later, or another process holds a lock (git's is left by a kill)."""
+    key, ident = key_of(1), repo.line("config", "annex.uuid")
+    monkeypatch.setattr(location_log, "_PATIENCE", 0.05)
+    process = None
+    if why == "journal":
+        repo.git("-c", "annex.alwayscommit=false", "annex", "setpresentkey", key, OTHER, "1")
+    elif why == "odd line":
+        present(repo, key, OTHER)
+        monkeypatch.setattr(location_log, "_LINE", location_log.re.compile(b"(?!)"))
+    elif why == "later":
+        present(repo, key, ident, "0")
+        monkeypatch.setattr(location_log.time, "time", lambda: 1.0)
+    elif why == "lock":
+        code = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+        journal = str(repo.path / ".git/annex/journal.lck")
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, journal], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None and process.stdout.readline()
+    else:
+        os.close(os.open(repo.path / ".git/refs/heads/git-annex.lock", os.O_CREAT | os.O_EXCL))
+    seen = count_processes(monkeypatch)
+    git = Repo.git
+
+    def released(self: Repo, *args: str, **options: Any) -> bytes:
+        if "setpresentkey" in args:
+            if process is not None:
+                process.communicate("\n")
+            (repo.path / ".git/refs/heads/git-annex.lock").unlink(missing_ok=True)
+        return git(self, *args, **options)
+
+    monkeypatch.setattr(Repo, "git", released)
+    note_present(repo, [key])
+    assert any("setpresentkey" in args for args in seen)
+    monkeypatch.undo()
+    assert here(repo, key) == sorted(["here"] + ([OTHER] if why in ("journal", "odd line") else []))
+
+
+def test_the_lock_of_the_journal_is_free_afterwards(repo: Files) -> None:
+    note_present(repo, [key_of(1)])
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    subprocess.run([sys.executable, "-c", code, str(repo.path / ".git/annex/journal.lck")], check=True)
+
+
+def test_what_git_annex_writes_later_keeps_our_lines(repo: Files) -> None:
+    """Its own index is older than the branch then."""
+    present(repo, key_of(1), OTHER)
+    note_present(repo, [key_of(1), key_of(2)])
+    repo.git("annex", "setpresentkey", key_of(3), OTHER, "1")
+    assert [here(repo, key_of(n)) for n in (1, 2, 3)] == [[OTHER, "here"], ["here"], [OTHER]]

@@ -1,0 +1,219 @@
+"""Outputs go into the annex as `git annex add` would put them there, or are left to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach.git import outputs
+from minipach.git.annex_layout import link_target
+from minipach.git.outputs import store_outputs
+from minipach.git.repo import GitError, Repo
+from minipach.git.worktrees import Owner, Slot, slots_dir
+from minipach.support.git_objects import blob_id
+from tests.fixtures.repos import Files
+
+ATTRIBUTES = "* annex.backend=SHA256E -text\n**/.git* annex.largefiles=nothing\n/code/** annex.largefiles=nothing\n"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Files:
+    repo = Files.create(tmp_path / "edges", annex=True)
+    repo.in_git(".gitattributes", ATTRIBUTES)
+    repo.in_git(".gitignore", "*.log\n")
+    repo.in_git("code/x.sh", "true\n")
+    repo.commit()
+    return repo
+
+
+@pytest.fixture
+def slot(repo: Files) -> Iterator[Slot]:
+    owner = Owner(repo)
+    slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
+    slot.reset(repo.line("rev-parse", "HEAD"))
+    yield slot
+    slot.remove()
+    owner.release()
+
+
+def put(slot: Slot, name: str, text: str) -> str:
+    """Write an output into the slot."""
+    (slot.path / name).parent.mkdir(parents=True, exist_ok=True)
+    (slot.path / name).write_text(text)
+    return name
+
+
+def store(slot: Slot, *names: str) -> list[outputs.StoredOutput] | None:
+    return store_outputs(slot.main, slot.path, slot.main.head() or "", names)
+
+
+def commit(repo: Files, found: list[outputs.StoredOutput] | None) -> None:
+    """Put the links into the work tree, as a checkout would."""
+    for one in found or ():
+        (repo.path / one.path).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(one.target, repo.path / one.path)
+        repo.git("add", "--force", "--", one.path)
+    repo.commit()
+
+
+def test_all_is_as_git_annex_add_has_it(repo: Files, slot: Slot, tmp_path: Path) -> None:
+    texts = {"a.dat": "a", "b.tar.gz": "b", "d/e.verylong": "", "d/f/same.dat": "a", "x.log": "l", "d/größe.dat": "ö"}
+    for name, text in texts.items():
+        put(slot, name, text)
+    (slot.path / "b.tar.gz").chmod(0o755)
+    found = store(slot, *texts)
+    assert found is not None and [one.path for one in found] == list(texts)
+    assert [one.size for one in found] == [len(text.encode()) for text in texts.values()]
+    assert slot.repo.git("status", "--porcelain", "--ignored") == b"", "nothing is left"
+    commit(repo, found)
+    assert not repo.git("annex", "unused").count(b"SHA256E")
+    repo.git("annex", "fsck", "--quiet")
+    assert repo.git("annex", "whereis", "--json").count(b'"here":true') == len(texts)
+    other = Files.create(tmp_path / "other", annex=True)
+    other.in_git(".gitattributes", ATTRIBUTES)
+    for name, text in texts.items():
+        (other.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (other.path / name).write_text(text)
+    (other.path / "b.tar.gz").chmod(0o755)
+    other.git("annex", "add", "--quiet", "--no-check-gitignore", ".")
+    for name, text in texts.items():
+        ours, theirs = repo.path / name, other.path / name
+        assert os.readlink(ours) == os.readlink(theirs)
+        assert ours.read_text() == text
+        assert ours.stat().st_mode == theirs.stat().st_mode
+        assert ours.resolve().parent.stat().st_mode == theirs.resolve().parent.stat().st_mode
+    assert dict(one.row[::2] for one in found) == {name: other.line("rev-parse", f":{name}") for name in texts}
+
+
+def test_what_is_here_already_is_kept_once(repo: Files, slot: Slot) -> None:
+    first = store(slot, put(slot, "one.dat", "the same"))
+    again = store(slot, put(slot, "two.dat", "the same"))
+    assert first and again and first[0].target == again[0].target
+    commit(repo, [*first, *again])
+    repo.git("annex", "drop", "--force", "--quiet", "one.dat")
+    back = store(slot, put(slot, "d/three.dat", "the same"))
+    assert back and back[0].target == b"../" + first[0].target
+    repo.git("annex", "fsck", "--quiet")
+    assert (repo.path / "one.dat").read_text() == "the same"
+
+
+def test_a_set_without_outputs_has_none(slot: Slot) -> None:
+    assert store(slot) == []
+
+
+def _unlike(repo: Files) -> object:
+    text = "content"
+    key = f"SHA256E-s{len(text)}--{hashlib.sha256(text.encode()).hexdigest()}.dat"
+    there = repo.path / os.fsdecode(link_target(key, "x.dat"))
+    there.parent.mkdir(parents=True)
+    return there.write_text("another length")
+
+
+_OTHERS: dict[str, Callable[[Files, Slot], object]] = {
+    "unlocked": lambda repo, slot: repo.git("config", "annex.addunlocked", "true"),
+    "unlocked everywhere": lambda repo, slot: repo.git("annex", "config", "--set", "annex.addunlocked", "true"),
+    "large files by a rule": lambda repo, slot: repo.git("config", "annex.largefiles", "largerthan=1gb"),
+    "an unknown setting": lambda repo, slot: repo.git("config", "annex.newfangled", "true"),
+    "a shared repository": lambda repo, slot: repo.git("config", "core.sharedRepository", "group"),
+    "no checksum": lambda repo, slot: repo.git("config", "annex.backend", "WORM"),
+    "rules of the clone": lambda repo, slot: (repo.path / ".git/info/attributes").write_text("*.dat -text\n"),
+    "a second name": lambda repo, slot: os.link(slot.path / "x.dat", repo.path / "y"),
+    "a link": lambda repo, slot: ((slot.path / "x.dat").unlink(), (slot.path / "x.dat").symlink_to("code/x.sh")),
+    "a file that nobody reported": lambda repo, slot: put(slot, "more.dat", "m"),
+    "an output that is gone": lambda repo, slot: (slot.path / "x.dat").unlink(),
+    "a changed file": lambda repo, slot: (slot.path / "code/x.sh").write_text("false\n"),
+    "another content of this key": lambda repo, slot: _unlike(repo),
+}
+_QUICK = ("an unknown setting", "a file that nobody reported", "a changed file")
+
+
+@pytest.mark.parametrize(
+    "what", [*_QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(_OTHERS.keys() - set(_QUICK)))]
+)
+def test_git_annex_decides_where_it_may_do_something_else(repo: Files, slot: Slot, what: str) -> None:
+    if what == "no checksum":
+        repo.in_git(".gitattributes", "")
+        slot.reset(repo.commit())
+    put(slot, "x.dat", "content")
+    _OTHERS[what](repo, slot)
+    assert store(slot, "x.dat") is None
+    assert what == "an output that is gone" or os.path.lexists(slot.path / "x.dat")
+    assert what == "a link" or not (slot.path / "x.dat").exists() or (slot.path / "x.dat").read_text() == "content"
+
+
+@pytest.mark.parametrize("name", ["code/y", "README.txt", ".hidden", "d/.gitignore", "spec.yml"])
+def test_reserved_and_hidden_names_are_left_to_git_annex(slot: Slot, name: str) -> None:
+    put(slot, name, "content")
+    assert store(slot, name) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "backend"),
+    [
+        ("", "a", ""),
+        ("* annex.backend=MD5E\n", "a", "MD5E"),
+        ("* annex.backend=MD5E -text\n*.txt annex.largefiles=nothing\n", "a.dat", "MD5E"),
+        ("*.txt annex.largefiles=nothing\n", "a.txt", None),
+        ("*.txt annex.largefiles=nothing\n", "d/a.txt", None),
+        ("/d/* annex.largefiles=nothing\n", "d/a", None),
+        ("/d/* annex.largefiles=nothing\n", "e/d/a", ""),
+        ("**/d/** annex.backend=MD5\n", "e/d/a", None),
+        ("d/ annex.backend=MD5\n", "d/a", None),
+        ("* annex.largefiles=nothing\n", "a", None),
+        ("* filter=lfs\n", "a", None),
+        ('"a b" annex.backend=MD5\n', "c", None),
+        ("[attr]small annex.largefiles=nothing\n", "c", None),
+        ("# * annex.backend=MD5\n", "a", ""),
+    ],
+)
+def test_attributes_that_are_not_for_all_files(text: str, path: str, backend: str | None) -> None:
+    assert outputs._named_backend(text, ["other", path]) == backend
+
+
+@pytest.mark.parametrize("step", ["rename", "chmod", "note_present"])
+def test_what_is_killed_between_two_steps_is_completed(
+    repo: Files, slot: Slot, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The command has run once more. Nothing is lost, and git-annex finds nothing to mend."""
+
+    def dying(*args: Any) -> None:
+        if step == "rename":
+            os.replace(*args)
+        raise GitError(repo.path, [step], -9, "killed")
+
+    with monkeypatch.context() as patch, pytest.raises(GitError):
+        patch.setattr(outputs if step == "note_present" else outputs.os, step, dying)
+        store(slot, put(slot, "x.dat", "content"), put(slot, "y.dat", "content too"))
+    monkeypatch.undo()
+    slot.reset(slot.main.head() or "")
+    found = store(slot, put(slot, "x.dat", "content"), put(slot, "y.dat", "content too"))
+    commit(repo, found)
+    assert repo.git("annex", "fsck").count(b"ok\n") == 2
+    assert repo.git("annex", "whereis", "--json").count(b'"here":true') == 2
+    for name in ("x.dat", "y.dat"):
+        assert (repo.path / name).stat().st_mode & 0o222 == 0
+    assert not repo.git("annex", "unused").count(b"SHA256E")
+
+
+def test_a_file_that_changes_is_left_to_git_annex(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.file_digest
+
+    def slow(*args: Any) -> Any:
+        found = digest(*args)
+        put(slot, "x.dat", "another")
+        return found
+
+    monkeypatch.setattr(outputs.hashlib, "file_digest", slow)
+    assert store(slot, put(slot, "x.dat", "content")) is None
+    assert (slot.path / "x.dat").read_text() == "another"
+
+
+def test_links_are_those_of_git(slot: Slot) -> None:
+    found = store(slot, put(slot, "a/b/c.dat", "content"))
+    assert found and found[0].row == ("a/b/c.dat", "120000", blob_id(found[0].target))
+    assert Repo(slot.path).line("hash-object", "--stdin", stdin=found[0].target) == found[0].row[2]
