@@ -177,7 +177,7 @@ class Clones:
                 repo.git("config", name, value)
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
-            annex(repo, "init", "--quiet", "minipach worker")  # it takes in the git-annex branch that was fetched
+            annex(repo, "init", "--quiet", "minipach worker")  # it merges the git-annex branch that was fetched
             self._check_out_nothing(repo)
             LocalState.in_root(where).ready.parent.mkdir(exist_ok=True)
             LocalState.in_root(where).ready.touch()
