@@ -1,8 +1,8 @@
 """The probe of `doctor`: which container runtimes are installed, and whether each of them can start a program.
 
-No datum runs by it. `execution/scripts/launch` chooses a runtime and runs it. A new runtime has five places:
+No datum runs by it: the launcher chooses a runtime and runs it. A new runtime has these places:
 
-- in `launch`, a class in `RUNTIMES`, and its name at each kind of image that it can run, in `CANDIDATES`;
+- a file in `execution/launcher/`, and its name in the table of `candidates.py` there;
 - here, its program in `PROGRAMS`, and the arguments of a trial in `_command`;
 - in `views/doctor.py`, the advice in `_FIXES`.
 """

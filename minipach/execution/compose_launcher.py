@@ -8,13 +8,21 @@ as it is. Pure, but for reading the parts: the same parts give the same bytes.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from minipach.execution.launcher.candidates import CANDIDATES
+
+HOST = "host"
+ANY_IMAGE = "any"
+POD = "pod"
+_OF_KIND = "an image of kind "
+_HEAD = 10_000  # bytes of a launcher in which its head is
 _PARTS = "minipach.execution.launcher"
-_FIRST = "main"
+_LAST = "main"
 _BEGIN = "begin.sh"
 # To import these takes longer than a datum, and few need them.
 _LATER = frozenset({"hashlib", "shlex", "shutil", "subprocess", "tempfile"})
@@ -49,16 +57,49 @@ class Part:
     body: str
 
 
-def compose(*more: str) -> bytes:
+@cache
+def launcher(kind: str, *, loops: bool, pods: bool) -> bytes:
+    """Return the launcher of a pipeline.
+
+    kind: of its image · loops: its command loops over its datums itself · pods: its command may run in a pod's own
+    container.
+    """
+    if kind not in CANDIDATES or kind == POD:
+        kind = ANY_IMAGE
+    kinds = [k for k in CANDIDATES if k not in (HOST, POD)] if kind == ANY_IMAGE else [kind]
+    parts = ["host" if kind == HOST else "image_file", *(name for k in kinds for name in CANDIDATES[k])]
+    parts += [*(["pod"] if pods else []), *(["batches"] if loops else [])]
+    what = "a pipeline without an image" if kind == HOST else _OF_KIND + kind
+    more = [", which may run in a container of its own in a pod"] if pods else []
+    more += [", with a command that loops over its datums"] if loops else []
+    return compose(*parts, purpose="".join([what, *more]))
+
+
+def kind_of_launcher(text: bytes) -> str:
+    """Return the kind of image that a launcher was composed for; any, where it does not say."""
+    found = re.search(rb"^# Composed for " + _OF_KIND.encode() + rb"([a-z-]+)", text[:_HEAD], re.MULTILINE)
+    kind = found[1].decode() if found else ANY_IMAGE
+    return kind if kind in CANDIDATES and kind not in (HOST, POD) else ANY_IMAGE
+
+
+def compose(*more: str, purpose: str = "any pipeline") -> bytes:
     """Return a launcher with these parts, beside those that every launcher has."""
-    parts = list(_with_imported([*sorted(more), _FIRST]))
+    parts = list(_with_imported([*sorted({*more} - {_LAST}), _LAST]))
     modules = sorted({module for part in parts for module in part.modules})
     later = [module for module in modules if module in _LATER]
     lines = [_FUTURE, *(f"import {module}\n" for module in modules if module not in _LATER)]
     if later:
         names = ", ".join(later)
         lines += [_CLASS, f"{names} = map(Later, {tuple(later)!r})\n".replace("'", '"')]
-    texts = [_text(_BEGIN), "\n", *lines, *("\n\n" + _head(part) + part.body for part in parts)]
+    always = {part.name for part in _with_imported([_LAST])}
+    own = [part.name for part in parts if part.name not in always]
+    head = [
+        f"# Composed for {purpose}.",
+        f"# Parts of each launcher: {', '.join(part.name for part in parts if part.name in always)}.",
+        f"# Parts of this one: {', '.join(own)}.",
+    ]
+    lines = ["\n", *(f"{row}\n" for text in head for row in _wrapped(text)), "\n", *lines]
+    texts = [_text(_BEGIN), *lines, *("\n\n" + _head(part) + part.body for part in parts)]
     return "".join(texts).encode()
 
 
@@ -116,6 +157,10 @@ def _head(part: Part) -> str:
         + "".join(f"# {row}".rstrip() + "\n" for row in part.doc.splitlines())
         + "\n\n"
     )
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False)
 
 
 def _text(name: str) -> str:

@@ -19,7 +19,6 @@ from pathlib import Path
 from minipach.environment.image import committed_entries
 from minipach.environment.image_cache import share_with_others
 from minipach.environment.import_image import fetch_entries, import_image
-from minipach.execution.compose_launcher import compose, part_names
 from minipach.git import config_text
 from minipach.git.fast_import import Stream, committer
 from minipach.git.object_ids import tree_id
@@ -37,12 +36,23 @@ from minipach.git.repo import (
 from minipach.model import launch_protocol, run_record
 from minipach.model.launch_protocol import SCRATCH
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import BASE_REF, CODE, CONTAINER, DATALAD_CONFIG, FOLDER, INPUTS, OWN_FILES, PINNED_CODE
+from minipach.model.repo_layout import (
+    BASE_REF,
+    CODE,
+    CONTAINER,
+    DATALAD_CONFIG,
+    FOLDER,
+    INPUTS,
+    LAUNCHER,
+    OWN_FILES,
+    PINNED_CODE,
+)
 from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment
 from minipach.project.settings import launcher_options
 from minipach.records.own_files import listing
 from minipach.scheduling.pinned_code import pin
+from minipach.scheduling.pipeline_launcher import pipeline_launcher
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
@@ -148,13 +158,14 @@ def _build_tree(assessment: Assessment, image: list[TreeEntry] | None = None) ->
     tree.write(FILE, listing(assessment.own, assessment.path), OWN_FILES)
     for entry in pin(repo, assessment.shared):
         tree.entries[entry.path] = entry
-    for name, mode, data in _scripts():
-        tree.write(mode, data, f"{FOLDER}/{name}")
     if image is None and assessment.image.text is not None:
         tree.write(FILE, assessment.image.text.encode(), assessment.image.path)
     else:
         for entry in image or _image_entries(assessment):
             tree.entries[entry.path] = entry
+    tree.write(EXECUTABLE, pipeline_launcher(assessment, tree.entries), LAUNCHER)
+    tree.write(FILE, _ATTRIBUTES, f"{FOLDER}/.gitattributes")
+    tree.write(FILE, _IGNORE, f"{FOLDER}/.gitignore")
     _set_config(assessment, tree)
     _set_inputs(assessment, tree)
     return tree
@@ -196,11 +207,6 @@ def _dataset_id(repo: Repo, commit: str, config: bytes) -> str:
     with suppress(config_text.NotPlainConfigError):
         return config_text.values(config).get("datalad.dataset.id", "")
     return repo.config("datalad.dataset.id", f"blob:{commit}:{DATALAD_CONFIG}") or ""
-
-
-def _scripts() -> list[tuple[str, str, bytes]]:
-    launcher = ("launch", EXECUTABLE, compose(*part_names()))
-    return [launcher, (".gitattributes", FILE, _ATTRIBUTES), (".gitignore", FILE, _IGNORE)]
 
 
 def _image_entries(assessment: Assessment) -> list[TreeEntry]:

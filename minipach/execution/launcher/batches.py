@@ -10,7 +10,9 @@ import subprocess
 import time
 
 from minipach.execution.launcher.arguments import Datum
-from minipach.execution.launcher.core import INTERRUPTED, Ended, Failure, Fault, new_result, say, say_of
+from minipach.execution.launcher.box import Box
+from minipach.execution.launcher.core import INTERRUPTED, POD, Ended, Failure, Fault, new_result, say, say_of
+from minipach.execution.launcher.datums import LOOPS
 from minipach.execution.launcher.files import FOLDER, empty_folder, remove_tree
 from minipach.execution.launcher.outputs import Room
 from minipach.execution.launcher.processes import descendants, spent
@@ -309,3 +311,27 @@ def running():
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", errors="replace") as file:
             total += sum(map(int, file.read().rpartition(")")[2].split()[11:15]))
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def run_batches(launcher):
+    """Run a command that loops over its datums itself, and again for those that it has left."""
+    if POD:
+        raise Failure("a command that loops over its datums can't run in a container of its own in a pod")
+    batch = Batch(launcher, Box(launcher.scratch, private=False, apart=launcher.runtime.has_pfs))
+    results = batch.results
+    try:
+        while len(results) < len(launcher.run.datums):
+            batch.run()
+            if any(r["code"] for r in results) and (not launcher.report or launcher.signals.asked):
+                break
+        batch.recover()
+    except Ended:
+        if not launcher.report or not any(r["code"] == 0 for r in results):
+            raise
+    finally:
+        batch.close()
+    launcher._mark(0)
+    return results
+
+
+LOOPS["batches"] = run_batches

@@ -12,12 +12,12 @@ import time
 
 from minipach.execution.launcher.core import AT_FAULT, HOME, IMAGE_PATH, NOT_FOUND
 from minipach.execution.launcher.files import find_program
-from minipach.execution.launcher.host import environment_parts, host_root, named_files, private_of_user
-from minipach.execution.launcher.runtime import TESTED, Call, Runtime, devices, host_env, private_file
+from minipach.execution.launcher.namespaces import Namespaces
+from minipach.execution.launcher.runtime import TESTED, Call, devices, host_env, private_file
 from minipach.execution.launcher.shared_mounts import OWN, Shared, SharedCall
 
 
-class Bubblewrap(Runtime):
+class Bubblewrap(Namespaces):
     """bubblewrap begins with an empty root, so that no mount point needs to be in the image."""
 
     name = "bubblewrap"
@@ -25,7 +25,6 @@ class Bubblewrap(Runtime):
     program: str | None = None
     options: list[str] | None = None
     ends_with_us = True
-    binds_devices = True
     shared = None  # False: it is of no use here
 
     def problem(self):
@@ -66,7 +65,7 @@ class Bubblewrap(Runtime):
     def call(self, launcher, box, words, env, secrets, workdir, status):
         """bwrap with its arguments in a file that nobody else can open; or what the datums of a set share."""
         env = {**env, **secrets, **({} if "PATH" in env else {"PATH": IMAGE_PATH})}
-        named = named_files(words) if self.image.kind == "host" else []
+        named = self.image.files(words)
         if launcher.placed.mounts:  # of this datum alone
             self.close()
         if self.shared is None:
@@ -109,9 +108,7 @@ class Bubblewrap(Runtime):
         if len(launcher.run.datums) < 2 and self._no_more_users():
             return None
         arguments = self._arguments(launcher, box, named, box.top)
-        own = [*named, *launcher.run.secret_files]
-        if self.image.kind == "host":
-            own += environment_parts(launcher.run.shown)
+        own = [*named, *launcher.run.secret_files, *self.image.folders(launcher.run.shown)]
         if any((path + "/").startswith(place + "/") or place.startswith(path + "/") for path in own for place in OWN):
             return None
         fd = private_file(b"".join(os.fsencode(a) + b"\0" for a in arguments), launcher.scratch)
@@ -134,7 +131,7 @@ class Bubblewrap(Runtime):
         if not launcher.interactive:
             arguments.append("--new-session")
         if not hasattr(self, "root"):
-            self.root = host_root(launcher) if self.image.kind == "host" else composed(self.image.rootfs(), points)
+            self.root = self.image.bubblewrap_root(points, launcher.run.network)
         arguments += self.root
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         arguments += [*(["--size", launcher.run.shm()] if launcher.run.shm() else []), "--tmpfs", "/dev/shm"]
@@ -144,11 +141,6 @@ class Bubblewrap(Runtime):
         # of the machine what programs ask it for; nothing that is mounted below, such as control groups
         for part in ("bus", "class", "dev", "devices", "module") if devices() else ("devices",):
             arguments += ["--ro-bind-try", "/sys/" + part, "/sys/" + part]
-        if self.image.kind != "host":
-            for file in ("/etc/resolv.conf", "/etc/hosts"):  # the network is the host's, so its names are too
-                inside = os.path.join(self.image.rootfs(), file[1:])
-                if os.path.isfile(inside) and not os.path.islink(inside) and launcher.run.network:
-                    arguments += ["--ro-bind-try", os.path.realpath(file), file]
         arguments += ["--bind", tmp, "/tmp", "--bind", box.vartmp, "/var/tmp", "--bind", box.home, HOME]
         arguments += ["--ro-bind", launcher.view, "/project"]
         arguments += [
@@ -163,14 +155,11 @@ class Bubblewrap(Runtime):
             arguments += ["--ro-bind", source, box.seen(target)]
         for path in launcher.run.secret_files:
             arguments += ["--ro-bind", launcher.scratch + "/secrets" + path, path]
-        if self.image.kind == "host":  # after /tmp and HOME: it may lie there
-            if not hasattr(self, "parts"):
-                self.parts = []
-                for path in environment_parts(launcher.run.shown):
-                    self.parts += ["--ro-bind-try", path, path, *private_of_user(path)]
-            arguments += self.parts
-            for path in named:
-                arguments += ["--ro-bind-try", path, path]
+        if not hasattr(self, "folders"):
+            self.folders = self.image.bubblewrap_folders(launcher.run.shown)
+        arguments += self.folders  # after /tmp and HOME: they may lie there
+        for path in named:
+            arguments += ["--ro-bind-try", path, path]
         return [*arguments, "--remount-ro", "/", "--remount-ro", "/dev"]
 
     def code_of(self, code, started, line):
@@ -184,20 +173,3 @@ class Bubblewrap(Runtime):
         if re.match("bwrap: execvp ", line):
             return NOT_FOUND if "No such file" in line else AT_FAULT
         return None
-
-
-def composed(rootfs, points, place=""):
-    """bwrap's arguments for an image's root: each entry is bound whole, unless a mount point must be made below it."""
-    found = []
-    for name in sorted(os.listdir(rootfs + place)):
-        path, there = place + "/" + name, rootfs + place + "/" + name
-        if path in ("/dev", "/proc", "/sys", "/tmp", "/pfs", "/project"):
-            continue
-        below = [p for p in points if p.startswith(path + "/")]
-        if os.path.islink(there):
-            found += [] if below else ["--symlink", os.readlink(there), path]
-        elif os.path.isdir(there) and any(not os.path.isdir(rootfs + p) or os.path.islink(rootfs + p) for p in below):
-            found += ["--dir", path, *composed(rootfs, points, path)]
-        else:
-            found += ["--ro-bind", there, path]
-    return found

@@ -7,15 +7,15 @@ import subprocess
 
 from minipach.execution.launcher.core import HOME, IMAGE_PATH, Failure
 from minipach.execution.launcher.files import find_program
-from minipach.execution.launcher.image import make_mount_point
-from minipach.execution.launcher.runtime import Call, Runtime, devices, plain_names, shell_words
+from minipach.execution.launcher.image_file import make_mount_point
+from minipach.execution.launcher.namespaces import Namespaces
+from minipach.execution.launcher.runtime import Call, devices, plain_names, shell_words
 
 
-class Charliecloud(Runtime):
+class Charliecloud(Namespaces):
     """ch-run binds read-write only, and the host's /dev and /tmp. So mount namespaces of our own come first."""
 
     name = "charliecloud"
-    binds_devices = True
     odd = ""
 
     def problem(self):

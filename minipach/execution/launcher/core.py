@@ -25,6 +25,14 @@ class Failure(Exception):
     """The launcher itself can't continue: the machine's fault, or that of who called it."""
 
 
+def no_part(what):
+    """The failure of a launcher that lacks a part, which was composed for another state of its pipeline."""
+    return Failure(
+        "this launcher has no part for " + what + ": its pipeline had none when it was composed; "
+        "run the record as it was made, with its commit: datalad rerun --onto COMMIT COMMIT"
+    )
+
+
 class Fault(Exception):
     """A datum is at fault: what it left can't be kept, or what it names is not there."""
 

@@ -15,15 +15,12 @@ import sys
 import time
 
 from minipach.execution.launcher.arguments import is_literal, plain_path
-from minipach.execution.launcher.batches import Batch
 from minipach.execution.launcher.bounds import Bound, Watch
-from minipach.execution.launcher.box import Box
 from minipach.execution.launcher.core import (
     AT_FAULT,
     GRACE,
     HOME,
     INTERRUPTED,
-    POD,
     POLL,
     TIME_OVER,
     UNENDING,
@@ -32,23 +29,24 @@ from minipach.execution.launcher.core import (
     Fault,
     NotBegun,
     new_result,
+    no_part,
     parents,
     put,
     say_of,
     shown,
 )
-from minipach.execution.launcher.files import clear_folder, copy_file, make_temporary, remove_tree
+from minipach.execution.launcher.files import copy_file, make_temporary, remove_tree
 from minipach.execution.launcher.git_objects import reading_objects
-from minipach.execution.launcher.host import caller_locale, host_libraries
 from minipach.execution.launcher.inputs import LARGE, MOST_MOUNTS, PRIVATE, PROTECTED, UNPROTECTED, Placed, Tree
-from minipach.execution.launcher.namespaces import leave_abstract_sockets, protect_devices, refuse_sockets_of_machines
 from minipach.execution.launcher.outputs import Room, check_name
-from minipach.execution.launcher.pod import PodBox
 from minipach.execution.launcher.processes import PRCTL, Signals, adopt_orphans, descendants, spent
 from minipach.execution.launcher.reserved_names import reserved_in_pipeline
 from minipach.execution.launcher.runtimes import pick_runtime
 
 PIECES = 64  # of a command's output that are passed on between two looks at the time: it may print without a pause
+
+
+LOOPS: dict = {}  # of commands over their datums, where this launcher has the part `batches`
 
 
 class Launcher:
@@ -65,12 +63,7 @@ class Launcher:
         self.interactive = bool(os.environ.get("MINIPACH_INTERACTIVE"))
         self.runtime = pick_runtime(image, self.dataset)
         self.protects = self.runtime.protects
-        if self.runtime.binds_devices:
-            protect_devices()
-            if not self.runtime.is_setuid():
-                leave_abstract_sockets()
-                if not run.network:
-                    refuse_sockets_of_machines()
+        self.runtime.shut_off(run)
         self.scratch = ""
         self.bound: Bound
         self.secrets = {}
@@ -95,10 +88,16 @@ class Launcher:
         finally:
             self.bound.end()
 
+    def _loop(self):
+        """Run a command that loops over its datums itself."""
+        if "batches" not in LOOPS:
+            raise no_part("a command that loops over its datums (-b)")
+        return LOOPS["batches"](self)
+
     def _all(self):
         self._make_scratch()
         try:
-            results = self._batches() if self.run.batched and not self.interactive else self._datums()
+            results = self._loop() if self.run.batched and not self.interactive else self._datums()
             code = next((r["code"] for r in results if r["code"]), 0)
             if self.report:
                 if any(r["code"] == 0 for r in results):
@@ -146,10 +145,7 @@ class Launcher:
                 with open(words) as file:
                     self.words = file.read().split()
                 os.unlink(words)
-        self.view = os.path.join(POD or self.scratch, "view")
-        if POD:
-            os.makedirs(self.view, exist_ok=True)
-            clear_folder(self.view)
+        self.view = self.runtime.view(self.scratch)
         self._lay_out_own()
         for path, name in self.run.secret_files.items():
             place = os.path.join(self.scratch, "secrets", path.strip("/"))
@@ -205,7 +201,7 @@ class Launcher:
             began, clock, cpu = time.time(), time.monotonic(), spent()
             result = new_result()
             try:
-                box = box or (PodBox(self.scratch, False, apart=True) if POD else Box(self.scratch, self.run.writable))
+                box = box or self.runtime.new_box(self)
                 os.pwrite(self.now, b"%-19d\n" % (index + 1), 0)
                 with self._faults_of(datum, result):
                     self._one(datum, box, result)
@@ -224,26 +220,6 @@ class Launcher:
             results.append(result)
             if result["code"] and (not self.report or self.signals.asked):
                 break
-        self._mark(0)
-        return results
-
-    def _batches(self):
-        """Run a command that loops over its datums itself, and again for those that it has left."""
-        if POD:
-            raise Failure("a command that loops over its datums can't run in a container of its own in a pod")
-        batch = Batch(self, Box(self.scratch, private=False, apart=self.runtime.has_pfs))
-        results = batch.results
-        try:
-            while len(results) < len(self.run.datums):
-                batch.run()
-                if any(r["code"] for r in results) and (not self.report or self.signals.asked):
-                    break
-            batch.recover()
-        except Ended:
-            if not self.report or not any(r["code"] == 0 for r in results):
-                raise
-        finally:
-            batch.close()
         self._mark(0)
         return results
 
@@ -396,18 +372,10 @@ class Launcher:
         else:
             env = {"PFS": box.pfs, "HOME": box.home, "TMPDIR": box.tmp}
         env["XDG_CACHE_HOME"] = env["HOME"] + "/.cache"
-        caller = os.environ
-        if self.image.kind == "host":
-            env["PATH"] = caller["MINIPACH_PATH"]
-            env.update(host_libraries())
-            env.update(caller_locale(caller))
-            names = ["TZ", "TERM"]
-        else:
-            env["LANG"] = "C.UTF-8"
-            names = ["TERM"] if self.interactive else []
-        for name in [*names, "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *self.run.passed]:
-            if name in caller:
-                env[name] = caller[name]
+        env.update(self.image.environment(self.interactive))
+        for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *self.run.passed):
+            if name in os.environ:
+                env[name] = os.environ[name]
         env["MINIPACH_DATUM"] = datum.name
         for pair in (*self.run.variables, *datum.variables):
             name, _, value = pair.partition("=")

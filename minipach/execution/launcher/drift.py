@@ -9,7 +9,6 @@ import shutil
 import subprocess
 
 from minipach.execution.launcher.core import say
-from minipach.execution.launcher.host import host_libraries
 
 INSTALLED = '''\
 import hashlib, importlib.metadata as m, importlib.util, os, site, sys, sysconfig
@@ -99,17 +98,17 @@ def uses_python(words):
     return False
 
 
-def tell_drift(image, words):
+def report_drift(path, words, libraries):
     """Print one line if a rerun's environment differs from the recorded one, in what is used; a worker reports it."""
-    with open(image.path, errors="replace") as file:
+    with open(path, errors="replace") as file:
         recorded = table(file.read().splitlines()[1:])
     if not uses_python(words):
         recorded = {k: v for k, v in recorded.items() if not k.startswith(("python3 ", "package ", "module "))}
     here = ["system: " + os.uname().sysname + " " + os.uname().machine]
-    path = os.environ["MINIPACH_PATH"]
-    python = shutil.which("python3", path=path)
+    programs = os.environ["MINIPACH_PATH"]
+    python = shutil.which("python3", path=programs)
     if python and "python3 python3" in recorded:
-        env = {"PATH": path, "HOME": os.path.expanduser("~"), **host_libraries()}
+        env = {"PATH": programs, "HOME": os.path.expanduser("~"), **libraries}
         done = subprocess.run(
             [python, "-c", PACKAGES], env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
@@ -117,7 +116,7 @@ def tell_drift(image, words):
     for name in recorded:
         kind, _, what = name.partition(" ")
         if kind in ("program", "file"):
-            there = what if kind == "file" else shutil.which(what, path=path)
+            there = what if kind == "file" else shutil.which(what, path=programs)
             if there and os.path.isfile(there):
                 with open(there, "rb") as file:
                     here.append(name.replace(" ", ": ", 1) + " sha256:" + hashlib.sha256(file.read()).hexdigest())

@@ -7,12 +7,54 @@ import os
 import re
 import stat
 
+from minipach.execution.launcher.drift import report_drift
+from minipach.execution.launcher.image import Image
+
 SYSTEM = ("bin", "sbin", "usr", "opt", "nix", "gnu", "snap", "System", "Library")
 VAR = ("/var/lib/texmf", "/var/lib/ghostscript", "/var/lib/R", "/var/cache/fontconfig", "/var/lib/alternatives")
 PARTS = ("bin", "sbin", "lib", "lib64", "lib32", "libexec", "include", "etc")
 
 
-def host_root(launcher):
+class Host(Image):
+    """The environment of a command without an image: the programs of the host, on record as a text."""
+
+    part = "host"
+
+    def find_kind(self):
+        """The kind of the image."""
+        return "host"
+
+    def environment(self, interactive):
+        """The variables of a command in it: PATH, libraries and language of whoever calls."""
+        caller = os.environ
+        found = {"PATH": caller["MINIPACH_PATH"], **host_libraries(), **caller_locale(caller)}
+        return {**found, **{name: caller[name] for name in ("TZ", "TERM") if name in caller}}
+
+    def report_drift(self, words):
+        """Print a line if the host is not the recorded one."""
+        report_drift(self.path, words, host_libraries())
+
+    def bubblewrap_root(self, points, has_network):
+        """bwrap's arguments for the host's own programs."""
+        return host_root()
+
+    def folders(self, shown):
+        """The folders of PATH, and those that are shown on request."""
+        return environment_parts(shown)
+
+    def bubblewrap_folders(self, shown):
+        """bwrap's arguments for them."""
+        found = []
+        for path in environment_parts(shown):
+            found += ["--ro-bind-try", path, path, *private_of_user(path)]
+        return found
+
+    def files(self, words):
+        """The files of the host that a command names."""
+        return named_files(words)
+
+
+def host_root():
     """bwrap's arguments for the host's own programs: its system folders, and what PATH needs, all read-only."""
     found = []
     for name in sorted(os.listdir("/")):

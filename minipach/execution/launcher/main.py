@@ -10,8 +10,7 @@ import sys
 from minipach.execution.launcher.arguments import parse
 from minipach.execution.launcher.core import AT_FAULT, IMAGE_PATH, OWN_FAILURE, Ended, Failure, Fault, put, say
 from minipach.execution.launcher.datums import Launcher
-from minipach.execution.launcher.drift import tell_drift
-from minipach.execution.launcher.image import Image
+from minipach.execution.launcher.image import open_image
 from minipach.execution.launcher.runtimes import pick_runtime
 
 
@@ -30,13 +29,13 @@ def main(words):
             words = words[1:]
         if not words:
             raise Failure("usage: sh .minipach/launch [--runtime] IMAGE OPTION... -d NAME OUT ... -- CMD [ARG...]")
-        image = Image(words[0])
+        image = open_image(words[0])
         if only_tell:
             runtime = pick_runtime(image, os.path.realpath("."))
             put(1, (runtime.name + (" read-only" if runtime.protects else " copy") + "\n").encode())
             return 0
-        if image.kind == "host" and not report and "MINIPACH_INTERACTIVE" not in os.environ:
-            tell_drift(image, words)
+        if not report and "MINIPACH_INTERACTIVE" not in os.environ:
+            image.report_drift(words)
         launcher = Launcher(image, parse(words[1:]), report)
         return launcher.main()
     except Ended:

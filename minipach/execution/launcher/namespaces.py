@@ -9,7 +9,7 @@ import sys
 
 from minipach.execution.launcher.core import Failure
 from minipach.execution.launcher.processes import PRCTL
-from minipach.execution.launcher.runtime import devices
+from minipach.execution.launcher.runtime import Runtime, devices
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 
@@ -112,3 +112,15 @@ NEW_MOUNTS, NEW_CGROUPS, NEW_UTS, NEW_IPC, NEW_USERS, NEW_PIDS = (
     0x20000000,
 )
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND, RECURSIVE, SLAVE = 1, 2, 4, 8, 32, 4096, 1 << 14, 1 << 19
+
+
+class Namespaces(Runtime):
+    """A runtime whose sandbox this process makes, of the host's device files and kernel."""
+
+    def shut_off(self, run):
+        """Have what the kernel refuses from now on."""
+        protect_devices()
+        if not self.is_setuid():
+            leave_abstract_sockets()
+            if not run.network:
+                refuse_sockets_of_machines()

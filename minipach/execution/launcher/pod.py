@@ -58,6 +58,17 @@ class Pod(Runtime):
         self.id = ""
         self.box = None
 
+    def new_box(self, launcher):
+        """The folders of a datum, which the container has already."""
+        return PodBox(launcher.scratch, False, apart=True)
+
+    def view(self, scratch):
+        """The folder for the pipeline's own files."""
+        found = os.path.join(POD, "view")
+        os.makedirs(found, exist_ok=True)
+        clear_folder(found)
+        return found
+
     def problem(self):
         """It is there, or it comes."""
         return ""

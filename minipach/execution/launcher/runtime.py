@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 
+from minipach.execution.launcher.box import Box
 from minipach.execution.launcher.core import IMAGE_PATH, Fault
 from minipach.execution.launcher.processes import leave_keyring, spawn
 
@@ -39,6 +40,9 @@ class Call:
         )
 
 
+RUNTIMES: dict[str, type[Runtime]] = {}  # by their names; a launcher has those for its kind of image
+
+
 class Runtime:
     """The base of all runtimes. protects: inputs are read-only · has_pfs: /pfs is there · wraps: its own process is not
     the command's · is_engine: its containers are no children of ours."""
@@ -48,10 +52,13 @@ class Runtime:
     has_pfs = True
     wraps = True
     is_engine = False
-    binds_devices = False  # of the host
     odd: str | None = None  # characters of a path that can't be mounted; None: no single file can
     ends_with_us = False  # if we are killed
     ends_all = False  # nothing that a command started outlives the process that was started for it
+
+    def __init_subclass__(cls):
+        if cls.name:
+            RUNTIMES[cls.name] = cls
 
     def __init__(self, image, dataset):
         self.image = image
@@ -71,6 +78,17 @@ class Runtime:
         started: what came of the mark that our shell makes before it · line: the last that was printed.
         """
         return None if code != 0 and not started else code
+
+    def shut_off(self, run):
+        """Give up what the command must not reach, before it is started."""
+
+    def new_box(self, launcher):
+        """The folders of a datum."""
+        return Box(launcher.scratch, launcher.run.writable)
+
+    def view(self, scratch):
+        """The folder for the pipeline's own files."""
+        return os.path.join(scratch, "view")
 
     def is_setuid(self):
         """Whether it needs a program that changes its user."""

@@ -1,35 +1,19 @@
-"""Which runtime runs an image."""
+"""The choice of a runtime for an image: the first that works here."""
 
 from __future__ import annotations
 
 import os
 
-from minipach.execution.launcher.apptainer import Apptainer
-from minipach.execution.launcher.bubblewrap import Bubblewrap
-from minipach.execution.launcher.charliecloud import Charliecloud
-from minipach.execution.launcher.core import Failure
-from minipach.execution.launcher.docker import Docker
-from minipach.execution.launcher.none import Bare
-from minipach.execution.launcher.pod import Pod
-from minipach.execution.launcher.podman import Podman
-from minipach.execution.launcher.singularity import Singularity
-
-RUNTIMES = {r.name: r for r in (Apptainer, Singularity, Podman, Docker, Charliecloud, Bubblewrap, Bare, Pod)}
-CANDIDATES = {
-    "sif": ("apptainer", "singularity"),
-    "squashfs": ("apptainer", "singularity", "charliecloud", "bubblewrap"),
-    "docker-archive": ("podman", "docker", "apptainer", "singularity"),
-    "oci-archive": ("podman", "apptainer", "singularity"),
-    "rootfs-tar": ("charliecloud", "bubblewrap"),
-    "directory": ("charliecloud", "bubblewrap"),
-    "host": ("bubblewrap", "none"),
-    "pod": ("pod",),
-}
+from minipach.execution.launcher.candidates import CANDIDATES
+from minipach.execution.launcher.core import Failure, no_part
+from minipach.execution.launcher.runtime import RUNTIMES
 
 
 def pick_runtime(image, dataset):
     """The first runtime that can run this image here. To be installed is not enough. Raises Failure."""
     candidates = CANDIDATES[image.kind]
+    if not RUNTIMES.keys() >= set(candidates):
+        raise no_part("an image of this kind (" + image.kind + ")")
     wanted = os.environ.get("MINIPACH_RUNTIME")
     if wanted:
         if wanted not in candidates:

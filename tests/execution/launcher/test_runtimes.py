@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from minipach.execution.compose_launcher import launcher
 from tests.fixtures.container_images import images, need
 from tests.fixtures.launchers import (
     EACH_RUNTIME,
@@ -25,6 +26,7 @@ from tests.fixtures.launchers import (
     Launcher,
     Way,
     datum,
+    files,
     launch,
     make_dataset,
     new_mark,
@@ -586,6 +588,30 @@ def test_descriptors_of_the_caller_are_closed(launch: Launcher) -> None:
     for way in (("bubblewrap", "host"), ("bubblewrap", "directory"), ("none", "host")):
         done = other(launch.image(way[1]), *datum(), *shell(script), **use(way))
         assert (done.returncode, sorted(done.stdout.split())) == (0, ["0", "1", "2"]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("composed", "image", "option", "lacks"),
+    [
+        ("host", "tar", [], "an image"),
+        ("docker-archive", "host", [], "the host environment"),
+        ("sif", "tar", [], "an image of this kind (rootfs-tar)"),
+        ("host", "host", ["-b"], "a command that loops over its datums (-b)"),
+    ],
+)
+def test_a_launcher_that_was_composed_for_something_else_says_so(
+    launch: Launcher, composed: str, image: str, option: list[str], lacks: str
+) -> None:
+    text = launcher(composed, loops=False, pods=False) + b"# as it is\n"
+    (launch.dataset / ".minipach" / "launch").write_bytes(text)
+    before = files(launch.dataset)
+    done, report = launch.reported(launch.image(image), *option, *datum("a", "", *FILE), *shell("echo x >$PFS/out/x"))
+    assert done.returncode == 125 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"launch: this launcher has no part for {lacks}: ")
+    assert line.endswith(": datalad rerun --onto COMMIT COMMIT")
+    assert report == {"schema": 1, "failure": line.removeprefix("launch: ")}
+    assert files(launch.dataset) == before and launch.clean()
 
 
 def test_each_python_runs_it(launch: Launcher) -> None:

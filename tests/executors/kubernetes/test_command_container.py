@@ -13,6 +13,7 @@ import kubernetes_validate
 import pytest
 
 from minipach.environment.image import Image
+from minipach.execution.compose_launcher import launcher
 from minipach.executors.kubernetes.command_container import MOUNTS, ContainerCommand, own_image, prepare
 from minipach.executors.kubernetes.manifest import JobRequest, PodOptions, job
 from minipach.model.pipeline import PfsInput, Pipeline, Pod, Secret, Transform
@@ -106,6 +107,7 @@ def container(tmp_path: Path, launch: Launcher) -> Iterator[Container]:  # noqa:
     launch.env["MINIPACH_POD_FOLDER"] = str(found.folder)
     (launch.dataset / ".datalad").mkdir()
     (launch.dataset / IMAGE).symlink_to("not-fetched")
+    (launch.dataset / ".minipach" / "launch").write_bytes(launcher("docker-archive", loops=False, pods=True))
     yield found
     found.end()
 

@@ -1,0 +1,49 @@
+"""The launcher of a pipeline: composed for the kind of its image, for a loop over datums, and for pods."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+from collections.abc import Mapping
+
+from minipach.environment.oci_registry import SCHEME
+from minipach.execution.compose_launcher import ANY_IMAGE, HOST, kind_of_launcher, launcher
+from minipach.execution.launcher.core import Failure
+from minipach.execution.launcher.image_file import kind_of_file
+from minipach.git.repo import SYMLINK, Repo, TreeEntry
+from minipach.model.repo_layout import BASE_REF, LAUNCHER
+from minipach.planning.assessment import Assessment
+
+
+def pipeline_launcher(assessment: Assessment, entries: Mapping[str, TreeEntry]) -> bytes:
+    """Return the launcher of a pipeline. entries: those of its base commit, by their paths."""
+    image, loops = assessment.image, assessment.pipeline.transform.batching
+    if image.text is not None:
+        return launcher(HOST, loops=loops, pods=False)
+    kind = _kind(assessment.repo, image.path, entries)
+    # a cluster runs nothing but images of registries
+    return launcher(kind, loops=loops, pods=not loops and image.remote.startswith(SCHEME))
+
+
+def _kind(repo: Repo, path: str, entries: Mapping[str, TreeEntry]) -> str:
+    """Return the kind of an image, by its content. Where that is not here: the kind that was found before, or any."""
+    entry = entries.get(path)
+    if entry is None:
+        return "directory"
+    if entry.mode != SYMLINK:
+        return ANY_IMAGE
+    target = os.fsdecode(repo.objects.read(entry.sha) or b"")
+    _, annexed, place = target.rpartition(".git/annex/objects/")
+    if annexed:
+        place = os.path.join(repo.common_dir, "annex/objects", place)
+    else:
+        place = os.path.normpath(os.path.join(repo.path, posixpath.dirname(path), target))
+    if os.path.isfile(place) or os.path.isdir(place):
+        with contextlib.suppress(Failure, OSError):  # if it is no image, each run of it says so
+            return kind_of_file(os.path.realpath(place))
+        return ANY_IMAGE
+    for rev in (BASE_REF, "HEAD"):
+        if repo.resolve(f"{rev}:{path}") == entry.sha:
+            return kind_of_launcher(repo.objects.read(f"{rev}:{LAUNCHER}") or b"")
+    return ANY_IMAGE
