@@ -8,7 +8,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from minipach.support.text import many, nearest, quoted
 
 _log = logging.getLogger("minipach.publish")
 _ANNEX = "refs/heads/git-annex"
+_VERIFIED = ".annex-verified"  # setting of a special remote
 _TRIES = 5  # rounds of merge and push while others push, too
 _PAUSES = (0.5, 2.0)  # seconds before a command that speaks to a remote is tried again
 # what git and git-annex say of a network or a server that fails for a while
@@ -335,10 +336,26 @@ def unverified(repo: Repo, text: str) -> Problem | None:
     git-annex enables what a repository asks for, and sends nothing anywhere before somebody has said that it is safe.
     """
     found = re.search(r"unverified special remote.*?verifyremote (\S+)", text, re.DOTALL)
-    if found is None:
-        return None
-    problem = f"the remote {found[1]} came with the repository and is not confirmed here, so git-annex sends nothing"
-    fix = f"minipach store add {found[1]}, if you expect it; else git -C {quoted(repo.path)} remote remove {found[1]}"
+    return None if found is None else unverified_problem(repo, found[1])
+
+
+def unverified_remotes(repo: Repo) -> list[str]:
+    """Return the special remotes that block all writes: git-annex has enabled them, and nobody has confirmed them."""
+    keys = [key for key, value in repo.settings().items() if value == "automatic"]
+    return sorted(
+        key.removeprefix("remote.").removesuffix(_VERIFIED)
+        for key in keys
+        if key.startswith("remote.") and key.endswith(_VERIFIED)
+    )
+
+
+def unverified_problem(repo: Repo, name: str, stores: Collection[str] = ()) -> Problem:
+    """Return the problem of a special remote that blocks all writes. stores: those that the project has."""
+    problem = f"the remote {name} came with the repository and is not confirmed here, so git-annex sends nothing"
+    remove = f"git -C {quoted(repo.path)} remote remove {quoted(name)}"
+    if name in stores:
+        remove = f"minipach store remove {name} --here"
+    fix = f"minipach store add {quoted(name)}, if you expect it; else {remove}"
     return Problem("push.unverified-remote", "", problem, fix)
 
 

@@ -134,6 +134,8 @@ def push(
                 moved = replace(moved, stores=tuple(depends(repo, remote) or usable_stores(project, repo)))
             filled = dict.fromkeys([*moved.stores, *(one.name for one in coming)])
             moved = _plan(repo, replace(moved, stores=tuple(filled)), coming)
+            blocked = _blocked(project, repo, [one.name for one in coming])
+            moved = replace(moved, problems=tuple(problem.within(path) for problem in blocked))
         found.append(moved)
     if not plan:
         found = send(project, found, notify, verify=verify, claims=claims)
@@ -261,6 +263,8 @@ def _send_contents(
 ) -> RepoExchange:
     """Send contents, then git-annex's branch and the results."""
     remote = moved.remote
+    if blocked := _blocked(project, repo):
+        raise UserError(blocked)
     named = list(dict.fromkeys([*branches(repo), *sent_branches(project, repo, moved.repo)]))
     first = not remote or repo.resolve(f"refs/remotes/{remote}/{repo.branch()}") is None
     for store in moved.stores:
@@ -282,6 +286,12 @@ def _send_contents(
         with _alone_with(project, moved.repo, claims):
             exchange.send(repo, moved.repo, remote)
     return moved
+
+
+def _blocked(project: Project, repo: Repo, coming: Collection[str] = ()) -> list[Problem]:
+    """Return the problems of special remotes because of which git-annex sends nothing. coming: those set up first."""
+    names = [name for name in exchange.unverified_remotes(repo) if name not in coming]
+    return [exchange.unverified_problem(repo, name, stores(project)) for name in names]
 
 
 def _send_branches(

@@ -298,13 +298,17 @@ def test_a_clone_that_removes_an_unconfirmed_store_sends_to_its_other_remotes(
     images.git("remote", "add", "server", str(tmp_path / "server"))
     annex(images, "get", "--quiet", "a.dat")
 
-    def pushed() -> RepoExchange:
-        return next(one for one in push(copy, "server", quiet) if one.repo == "images")
+    def pushed(plan: bool = False) -> RepoExchange:
+        return next(one for one in push(copy, "server", quiet, plan=plan) if one.repo == "images")
 
-    assert [problem.code for problem in pushed().problems] == ["push.unverified-remote"]
+    for plan in (True, False):  # what the plan says is what happens
+        (problem,) = pushed(plan).problems
+        assert problem.code == "push.unverified-remote"
+        assert problem.fix.endswith("minipach store remove cloud --here")
     told: list[str] = []
     remove_here(copy, "cloud", told.append)
     assert len(told) == 3 and stores(copy) == {"cloud": cloud} and images.config("remote.cloud.annex-uuid") is None
+    assert pushed(plan=True).problems == ()
     moved = pushed()
     assert (moved.problems, moved.contents) == ((), 1) and list((tmp_path / "server").rglob("*.dat"))
     assert not list((tmp_path / "cloud").rglob("*.dat")), "nothing goes to a store that is not confirmed"
