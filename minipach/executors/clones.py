@@ -166,8 +166,10 @@ class Clones:
         """
         path = "" if path == "." else path
         where = self.root / path if path else self.root
+        repo = Repo(where)
+        if LocalState.in_root(where).ready.is_file():  # without the lock: stores of others may be being set up
+            return repo
         with self.lock():
-            repo = Repo(where)
             if LocalState.in_root(where).ready.is_file():
                 return repo
             where.mkdir(parents=True, exist_ok=True)

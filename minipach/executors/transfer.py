@@ -6,9 +6,10 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from minipach.execution.chosen_runtime import needs_image
 from minipach.execution.staging import StagingError, locate
@@ -134,16 +135,21 @@ class Transfer:
         finally:
             self.is_pushing = False
 
-    def push_all(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:
+    def push_all(self, repo: Repo, refs: Sequence[str], at: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
         """Push refs and the contents that they name, in one push if the server takes all of them.
 
         Several attempts are made. Returns the refs that could not be pushed, each with the reason.
+
+        Args:
+            repo: The clone.
+            refs: The refs.
+            at: The objects to push for refs that may move meanwhile.
         """
         failed: dict[str, str] = {}
         left = list(refs)
         for pause in self.pauses:
             try:
-                failed = self._push_once(repo, left)
+                failed = self._push_once(repo, left, at)
             except (GitError, StagingError) as error:
                 failed = dict.fromkeys(left, in_a_line(error) if isinstance(error, GitError) else str(error))
             left = list(failed)
@@ -152,7 +158,7 @@ class Transfer:
             time.sleep(pause)
         return failed
 
-    def _push_once(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:
+    def _push_once(self, repo: Repo, refs: Sequence[str], at: Mapping[str, str]) -> dict[str, str]:
         """Push the contents of all outputs, then the refs that name them. Returns why some could not be pushed."""
         keys = {ref: self._keys(repo, ref) for ref in refs}
         missing = self._copy(repo, sorted(set().union(*keys.values())))
@@ -163,15 +169,15 @@ class Transfer:
                 failed[ref] = missing[lost]
         whole = [ref for ref in refs if ref not in failed]
         for start in range(0, len(whole), _REFS):
-            failed |= self._push_refs(repo, whole[start : start + _REFS])
+            failed |= self._push_refs(repo, whole[start : start + _REFS], at)
         return failed
 
-    def _push_refs(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:
+    def _push_refs(self, repo: Repo, refs: Sequence[str], at: Mapping[str, str]) -> dict[str, str]:
         """Push refs at once. Where the server refuses some or all of them, push halves: one bad ref costs no other."""
         tells = () if len(refs) == 1 else ("--porcelain",)
         self.pushes += 1
         try:
-            repo.git("push", "--quiet", *tells, "--force", REMOTE, *(f"{ref}:{ref}" for ref in refs))
+            repo.git("push", "--quiet", *tells, "--force", REMOTE, *(f"{at.get(ref, ref)}:{ref}" for ref in refs))
         except GitError as error:
             if len(refs) == 1:
                 return {refs[0]: in_a_line(error)}
@@ -180,7 +186,7 @@ class Transfer:
                 raise
             middle = len(refused) // 2
             halves = (refused[:middle], refused[middle:]) if middle else (refused,)
-            return {ref: why for half in halves for ref, why in self._push_refs(repo, half).items()}
+            return {ref: why for half in halves for ref, why in self._push_refs(repo, half, at).items()}
         return {}
 
     def _keys(self, repo: Repo, ref: str) -> set[str]:

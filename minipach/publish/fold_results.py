@@ -23,6 +23,7 @@ from minipach.support.validation import InvalidError, parse_object
 
 _log = logging.getLogger("minipach.publish")
 _BUILD = f"{BUILD_REFS}results"
+_MANY = 100  # contents: for fewer, git-annex's own start takes longer than the answers
 
 
 def fold(repo: Repo, tries: int = 5) -> int:
@@ -97,9 +98,12 @@ class PlacesAhead:
         repo = Repo(self._path)  # of its own: this is another thread
         try:
             pending = set(repo.refs(RESULT_REFS).values()) - self._seen
-            if pending and has_stores(repo):
-                note_places(repo, set(_keys(repo, [d for sha in pending for d in _described(repo, sha)]).values()))
-            self._seen |= pending
+            if not pending or not has_stores(repo):
+                return
+            keys = set(_keys(repo, [d for sha in pending for d in _described(repo, sha)]).values())
+            if len(keys) >= _MANY:
+                note_places(repo, keys)
+                self._seen |= pending
         except (UserError, GitError) as error:  # fold meets it again, and says what it means
             _log.debug("%s: places are not noted ahead: %s", self._path, error)
         finally:

@@ -13,7 +13,7 @@ import pytest
 from minipach.git.repo import FILE, SYMLINK, GitError, Repo, TreeEntry, annex
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from minipach.project.project import Project, find_project
-from minipach.publish import exchange
+from minipach.publish import exchange, fold_results
 from minipach.publish.fold_results import PlacesAhead
 from minipach.publish.project_exchange import RepoExchange, push
 from minipach.storage.places import note_places
@@ -245,7 +245,9 @@ def test_a_server_that_is_killed(root: Files, tmp_path: Path, monkeypatch: pytes
             images.git("annex", "fsck", "--quiet", "--from=lab")
 
 
-def test_places_of_pending_results_are_noted_while_others_run(root: Files, tmp_path: Path) -> None:
+def test_places_of_pending_results_are_noted_while_others_run(
+    root: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that the end of a pass does not wait for the answers of a store, content by content."""
     edges = prepare(root, tmp_path)
     (tmp_path / "store").mkdir()
@@ -265,6 +267,10 @@ def test_places_of_pending_results_are_noted_while_others_run(root: Files, tmp_p
     there.update_refs([f"update {RESULT_REFS}one {commit}"])
 
     ahead = PlacesAhead(edges.path)
+    ahead.look()
+    ahead.end()
+    assert there.line("annex", "find", "--in=lab", "--format=${file}") == "", "one content is no work worth the start"
+    monkeypatch.setattr(fold_results, "_MANY", 1)
     ahead.look()
     ahead.end()
 

@@ -1,4 +1,4 @@
-"""The program of a pod: it runs the sets of one index of a batch in its own clones, and pushes each result at once.
+"""The program of a pod: it runs the sets of one index of a batch in its own clones, and pushes their results.
 
 Arguments: the folder of the clones, the project's address, the pipeline's path, the batch. The index is in
 JOB_COMPLETION_INDEX. The exit code is 0 where the report is complete; a pod that ends otherwise is tried
@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -28,6 +28,7 @@ from minipach.executors.clones import REMOTE, Clones
 from minipach.executors.kubernetes.batch import UnknownBatchError, read_batch
 from minipach.executors.kubernetes.manifest import INDEX_VARIABLE
 from minipach.executors.kubernetes.reports import PodReporter, final, read_report, reports_of
+from minipach.executors.kubernetes.sender import Sender
 from minipach.executors.stored_sets import UnknownSetError
 from minipach.executors.transfer import Transfer, in_a_line
 from minipach.git.repo import GitError, Repo, child_environment, enter_environment
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     Path(os.environ.get("HOME", root)).mkdir(parents=True, exist_ok=True)
     clones = Clones(root / "clones", url)
     transfer = Transfer(clones)
-    _end_well(transfer)
+    _end_well(lambda: False)
     try:
         clones.top()
         repo = clones.clone(path)
@@ -73,16 +74,22 @@ def main(arguments: Sequence[str]) -> int:
         say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
         return _BUSY
     _PRINTER.start(clones.logs)
-    for set_id in sets:
-        if is_stopping():
-            return _ENDED
-        try:
-            _Run(transfer, repo, set_id).work()
-        except UnknownSetError as error:
-            say(f"minipach: nothing to do: {error}")
-        except (GitError, StagingError) as error:
-            say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
-            return _BUSY
+    sender = Sender(Transfer(clones), repo.path)
+    _end_well(lambda: sender.is_busy)
+    try:
+        for set_id in sets:
+            if is_stopping():
+                break
+            try:
+                _Run(transfer, sender, repo, set_id).work()
+            except UnknownSetError as error:
+                say(f"minipach: nothing to do: {error}")
+        sender.flush()
+    except (GitError, StagingError) as error:
+        say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
+        with contextlib.suppress(StagingError):  # of sets before
+            sender.flush()
+        return _BUSY
     return _ENDED if is_stopping() else 0
 
 
@@ -121,8 +128,9 @@ _PRINTER = _Printer()
 class _Run:
     """One set in this pod."""
 
-    def __init__(self, transfer: Transfer, repo: Repo, set_id: str) -> None:
+    def __init__(self, transfer: Transfer, sender: Sender, repo: Repo, set_id: str) -> None:
         self._transfer = transfer
+        self._sender = sender
         self._repo = repo
         self._id = set_id
         uid = os.environ.get("MINIPACH_POD_UID") or f"{platform.node()}-{os.getpid()}"
@@ -192,24 +200,25 @@ class _Run:
             self._transfer.fetch_contents(self._repo, replace(work, files=files))
 
     def _push(self, report: PodReporter | None) -> None:
-        """Push new results with their contents, then the report about them."""
-        for ref in self._repo.refs(RESULT_REFS):
-            if ref not in self._sent:
-                self._transfer.push(self._repo, ref)
-                self._sent.add(ref)
-        if report is not None:
-            self._transfer.push(self._repo, report.ref)
+        """Have new results pushed with their contents, then the report about them."""
+        new = [ref for ref in self._repo.refs(RESULT_REFS) if ref not in self._sent]
+        tree = None if report is None else self._repo.resolve(report.ref)
+        self._sender.add(new, {} if report is None or tree is None else {report.ref: tree})
+        self._sent.update(new)
 
 
 def _fetch(repo: Repo, refspec: str) -> None:
     repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, refspec)
 
 
-def _end_well(transfer: Transfer) -> None:
-    """Have SIGTERM, by which a pod is asked to end, keep the datums that are finished."""
+def _end_well(is_busy: Callable[[], bool]) -> None:
+    """Have SIGTERM, by which a pod is asked to end, keep the datums that are finished.
+
+    is_busy: whether results of theirs are still to be pushed.
+    """
 
     def end(number: int, frame: object) -> None:
-        if not stop_early() and not transfer.is_pushing:
+        if not stop_early() and not is_busy():
             end_group(number, frame)
         end_launchers()
 
