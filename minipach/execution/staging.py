@@ -249,8 +249,9 @@ def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path]
         target.write_bytes(data)
     else:
         source = contents[file.key or ""]
-        # an executable gets a copy: the mode is the content's, which all its links share
-        if file.executable or not share or not _link(source, target):
+        # a copy where git's mode is another one than the content's, which all its links share; a content that was added
+        # as an executable, and locked, is one in this annex alone
+        if file.executable or source.stat().st_mode & 0o111 or not share or not _link(source, target):
             clone_file(source, target)
     if file.executable:
         os.chmod(target, 0o755)

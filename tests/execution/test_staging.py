@@ -19,6 +19,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
     repo = Files.create(tmp_path_factory.mktemp("staging") / "images", annex=True)
     repo.put("d/annexed.txt", "alpha")
     repo.put("tool", "#!/bin/sh\n")
+    repo.put("locked", "#!/bin/sh -e\n")
+    os.chmod(repo.path / "locked", 0o755)  # its content keeps the bit, here alone; git has none for a link
     repo.in_git("plain.txt", "beta")
     repo.in_git("run.sh", "true")
     repo.commit()
@@ -46,16 +48,16 @@ def staged(repo: Files, *paths: str) -> list[StagedFile]:
 
 @pytest.mark.parametrize("share", [False, True])
 def test_files_are_there_with_content_and_mode(made: Files, tmp_path: Path, share: bool) -> None:
-    size = stage(tmp_path, staged(made, "d/annexed.txt", "tool", "plain.txt", "run.sh", "alias"), share=share)
+    size = stage(tmp_path, staged(made, "d/annexed.txt", "tool", "plain.txt", "run.sh", "alias", "locked"), share=share)
     here = tmp_path / "inputs" / "images"
     assert (here / "d" / "annexed.txt").read_bytes() == b"alpha"
     assert (here / "tool").read_bytes() == b"#!/bin/sh\n"
     assert (here / "plain.txt").read_bytes() == b"beta"
     assert os.readlink(here / "alias") == "plain.txt"
     modes = {p.name: os.access(p, os.X_OK) for p in here.iterdir() if p.is_file() and not p.is_symlink()}
-    assert modes == {"tool": True, "plain.txt": False, "run.sh": True}
+    assert modes == {"tool": True, "plain.txt": False, "run.sh": True, "locked": False}
     assert not (here / "d" / "annexed.txt").is_symlink()
-    assert size == 5 + 10 + 4 + 4
+    assert size == 5 + 10 + 4 + 4 + 13
 
 
 def test_only_what_is_asked_for_is_there(made: Files, tmp_path: Path) -> None:

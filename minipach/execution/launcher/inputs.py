@@ -232,7 +232,8 @@ class Tree:
         raise Fault(there + ": its content is not here; fetch it with: datalad get " + there)
 
     def _put(self, source, target, executable):
-        if self.protects == PROTECTED and not executable:  # the mode is that of all links
+        # the mode is that of all links; that of an annexed content may have bits that its git mode has not
+        if self.protects == PROTECTED and not executable and not os.stat(source).st_mode & 0o111:
             with contextlib.suppress(OSError):
                 os.link(source, target)
                 return
@@ -257,7 +258,8 @@ class Tree:
             raise Fault(top + ": no such input")
         return found
 
-    def _take(self, source, name, target, rename, found):
+    def _take(self, there, name, target, rename, found):
+        source = there
         place = os.path.join(target, rename(name))
         self._make_folder(place)
         if self._is_there(name, place):
@@ -270,7 +272,7 @@ class Tree:
             if not os.path.isfile(source):
                 raise Fault(source + ": its content is not here; fetch it with: datalad get " + source)
             source = os.path.realpath(source)
-        self._put(source, place, bool(os.stat(source).st_mode & 0o100))
+        self._put(source, place, not os.path.islink(there) and bool(os.stat(source).st_mode & 0o100))
         found[place] = source
 
 
