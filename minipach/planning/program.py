@@ -70,7 +70,7 @@ def command_problems(pipeline: Pipeline, has: Callable[[str], bool], folder: Pat
             "command.no-such-script", at, f"{script} is not in the pipeline's repo", "add it, or correct the path"
         )
     elif folder is not None and cmd and cmd[0] == script_of(cmd) and not pipeline.transform.working_dir:
-        yield from _not_runnable(folder / cmd[0], at, cmd[0], on_host=pipeline.transform.image is None)
+        yield from _not_runnable(folder, at, cmd[0], on_host=pipeline.transform.image is None)
     if pipeline.transform.image is not None or not cmd or "{" in cmd[0]:
         return
     program = cmd[0]
@@ -90,11 +90,19 @@ def command_problems(pipeline: Pipeline, has: Callable[[str], bool], folder: Pat
         )
 
 
-def _not_runnable(file: Path, at: str, name: str, *, on_host: bool) -> Iterator[Problem]:
+def _not_runnable(folder: Path, at: str, name: str, *, on_host: bool) -> Iterator[Problem]:
     """Yield why a script that is a command itself can't be started. on_host: not in an image."""
+    file = folder / name
     if not file.is_file():
         return  # in the image, or its content is not here
-    if not os.access(file, os.X_OK):
+    if file.is_symlink() and "/annex/objects/" in os.readlink(
+        file
+    ):  # its content may be executable, in this annex alone
+        fix = f"git -C {quoted(folder)} annex unlock {quoted(name)}, and commit that"
+        yield Problem(
+            "command.not-executable", at, f"{name} is annexed and locked, so git keeps no executable bit", fix
+        )
+    elif not os.access(file, os.X_OK):
         fix = f"chmod +x {quoted(file)}, or name its interpreter in `cmd`"
         yield Problem("command.not-executable", at, f"{name} is not executable", fix)
     with file.open("rb") as stream:
