@@ -130,7 +130,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
         updates.append(f"update {RESULT_REFS}{work.id} {stream.run(repo)}")
     repo.update_refs([*updates, f"delete {_REF}"])
     fold_results.note_places = lambda repo, keys: set()  # made-up keys: no store has their contents
-    fold_results.fold(repo)
+    fold_results.fold_results(repo)
 
 
 def _record(assessment: Assessment, base: Base, task: Task) -> str:

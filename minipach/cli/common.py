@@ -27,7 +27,7 @@ from minipach.support.streams import lead_nowhere
 from minipach.support.text import NAMED, colours_only, printable
 
 if TYPE_CHECKING:
-    from minipach.planning.clocks import ClockView
+    from minipach.planning.clock_states import ClockView
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -293,7 +293,7 @@ def clocks_of(project: Project, paths: Iterable[str]) -> list[ClockView]:
     chosen = [path for path in paths if path in project.pipelines and project.pipelines[path].clocks()]
     if not chosen:
         return []
-    from minipach.planning.clocks import clock_views
+    from minipach.planning.clock_states import clock_views
 
     return clock_views(project, int(time.time()), chosen)
 

@@ -40,12 +40,12 @@ def get(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_WA
     Example: minipach get edges:sub-1
     """
     from minipach.project.lock import project_lock
-    from minipach.publish.contents import keep_within_limit, move
+    from minipach.publish.contents import keep_within_limit, move_contents
 
     here: Here = context.obj
     project = here.project()
     with project_lock(project.local.lock, wait=wait, notify=say):
-        moved = move(project, "get", what)
+        moved = move_contents(project, "get", what)
         number, size = keep_within_limit(project)
     if number:
         say(f"dropped {number} contents ({byte_count(size)}), for minipach.cache-size")
@@ -61,12 +61,12 @@ def drop(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_W
     Example: minipach drop edges
     """
     from minipach.project.lock import project_lock
-    from minipach.publish.contents import move
+    from minipach.publish.contents import move_contents
 
     here: Here = context.obj
     project = here.project()
     with project_lock(project.local.lock, wait=wait, notify=say):
-        moved = move(project, "drop", what)
+        moved = move_contents(project, "drop", what)
     _show(moved, as_json)
 
 

@@ -51,7 +51,7 @@ def list_(
 
     Example: minipach cron list report
     """
-    from minipach.planning.clocks import clock_views
+    from minipach.planning.clock_states import clock_views
     from minipach.triggers.manual_ticks import tick_rows
 
     here: Here = context.obj

@@ -14,7 +14,7 @@ from minipach.cli.sections import LOOK, add
 from minipach.cli.tables import GrowingTable, show_table
 
 if TYPE_CHECKING:
-    from minipach.rerun.trial import Verdict
+    from minipach.rerun.repeated_run import Verdict
     from minipach.views.diff import Comparison, PathChanges
 
 _FEW = 5  # paths of an input that moved
@@ -83,11 +83,11 @@ def diff(
 
     Example: minipach diff edges, or minipach diff edges HEAD~3 --patch
     """
-    from minipach.views.diff import compare
+    from minipach.views.diff import compare_states
 
     here: Here = context.obj
     project = here.project()
-    found = compare(project, project.path_of(pipeline), old, new, patch=patch)
+    found = compare_states(project, project.path_of(pipeline), old, new, patch=patch)
     if as_json:
         show_json({"schema": 1, **found.as_json()})
         return

@@ -46,7 +46,7 @@ def plan(
 
     Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """
-    from minipach.planning.cost import expected_cost
+    from minipach.planning.expected_cost import expected_cost
     from minipach.planning.project_plan import plan_project
     from minipach.project import branch_check, uncommitted
     from minipach.project.settings import slots

@@ -93,7 +93,7 @@ def _join(root: Path, remote: str | None, attempt: int, *, wait: bool) -> list[P
     from minipach.project.targets import parse_targets
     from minipach.publish import exchange
     from minipach.publish.sync import merge_project
-    from minipach.scheduling.report import Options
+    from minipach.scheduling.schedule_report import Options
     from minipach.scheduling.service import run
 
     if attempt:
@@ -173,7 +173,7 @@ def sync(
     from minipach.project.targets import parse_targets
     from minipach.publish.project_exchange import push as push_project
     from minipach.publish.sync import merge_project
-    from minipach.scheduling.report import Options
+    from minipach.scheduling.schedule_report import Options
     from minipach.scheduling.service import run
 
     here: Here = context.obj

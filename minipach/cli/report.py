@@ -59,7 +59,7 @@ def report(
         need_place(output)
     if as_markdown:
         raise UserError(Problem("option.needs-base", "--markdown", "Markdown is for a change", "add --base REV"))
-    from minipach.views.report import as_lines, read_report
+    from minipach.views.project_report import as_lines, read_report
 
     found = read_report(project)
     if output is not None:

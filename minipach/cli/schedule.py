@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minipach.model.failures import FailureKind
     from minipach.project.project import Project
     from minipach.scheduling.events import Event, Reporter
-    from minipach.scheduling.report import PipelineReport, ScheduleReport
+    from minipach.scheduling.schedule_report import PipelineReport, ScheduleReport
 
 
 WAIT = Annotated[
@@ -92,7 +92,7 @@ def schedule(
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
     from minipach.planning.checks import sound_targets
-    from minipach.scheduling.report import Options
+    from minipach.scheduling.schedule_report import Options
     from minipach.scheduling.service import run
     from minipach.support.errors import Problem, UserError
 

@@ -183,22 +183,22 @@ def test(
 
     Example: minipach triggers test github
     """
-    from minipach.triggers.sample_event import send
+    from minipach.triggers.sample_event import send_sample_event
 
     here: Here = context.obj
-    show(send(here.project(), forge, url))
+    show(send_sample_event(here.project(), forge, url))
 
 
 @guarded
 def run_(context: typer.Context) -> None:
     """Make the pass that hooks have asked for. Hooks run this command."""
     from minipach.cli.schedule import notify, reporting
-    from minipach.triggers.passes import answer
+    from minipach.triggers.passes import answer_requests
 
     here: Here = context.obj
     os.closerange(3, 1024)  # what git left open: it waits until nobody has it
     with reporting() as terminal:
-        report = answer(here.directory, terminal)
+        report = answer_requests(here.directory, terminal)
     if report is not None:
         notify(report, as_json=False, none="nothing to do")
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from minipach.console.packing import pack_summary, pack_table, unpack_summary, unpack_table
 from minipach.git.refs_on_disk import folders_of
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.cost import expected_cost
+from minipach.planning.expected_cost import expected_cost
 from minipach.planning.status import PipelineStatus, project_status
 from minipach.project.project import Project, find_project
 from minipach.project.settings import slots

@@ -16,7 +16,7 @@ from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.project.project import Project
 from minipach.views.contents import entry_at, read_content
 from minipach.views.dag_svg import as_svg
-from minipach.views.report import ProjectReport, ReportedPipeline
+from minipach.views.project_report import ProjectReport, ReportedPipeline
 
 LARGEST = 5_000_000  # bytes of the file
 _PICTURE = 60_000  # bytes of a picture that is shown as it is

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from minipach.datums.pin import pin
+from minipach.datums.pin import pinned_commit
 from minipach.datums.snapshot import open_repo, read_snapshot
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.datum import Datum
@@ -88,7 +88,7 @@ class SnapshotStore:
             if tip and branch:
                 tip = pushable(repo, need.repo_at, branch, tip)
             links = self.project.links_of(holder)
-            found = pin(repo, folder, tip, links, self.project.cache) if tip and folder else None
+            found = pinned_commit(repo, folder, tip, links, self.project.cache) if tip and folder else None
             if found is None:
                 save = f"datalad save -d {quoted(repo.path)} {quoted(self.project.root / need.repo)}"
                 message = f"no file is committed in the folder {need.repo}"

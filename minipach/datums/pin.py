@@ -11,7 +11,9 @@ from minipach.model.repo_layout import HOUSEKEEPING
 from minipach.support.disk_cache import Cache
 
 
-def pin(repo: Repo, folder: PlainFolder, tip: str, links: Iterable[str], cache: Cache | None = None) -> str | None:
+def pinned_commit(
+    repo: Repo, folder: PlainFolder, tip: str, links: Iterable[str], cache: Cache | None = None
+) -> str | None:
     """Return the last commit up to `tip` that changed a file of a folder; None: it has none.
 
     So the commits that change other files, such as those with results, do not move the input.

@@ -23,7 +23,9 @@ _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
 
 
-def keep(work: WorkSet, slot: Slot, each: Sequence[Took], tried: SetTry, meter: Meter) -> tuple[list[_Bad], list[_Bad]]:
+def write_result_ref(
+    work: WorkSet, slot: Slot, each: Sequence[Took], tried: SetTry, meter: Meter
+) -> tuple[list[_Bad], list[_Bad]]:
     """Commit the outputs with datalad's record, our object in it and the results' description; set the result ref.
 
     What could not be kept of the set comes back (what failed, what recovered); the record then states what was.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.resource_usage import Meter
-from minipach.execution.result_ref import BadOutputError, check_new_names, keep
+from minipach.execution.result_ref import BadOutputError, check_new_names, write_result_ref
 from minipach.execution.secrets import SecretError
 from minipach.execution.set_try import DataladError, LauncherReport, try_set
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
@@ -184,7 +184,7 @@ class _Tries:
             bad_ones = report.failed if len(work.parts) > 1 else ()
             rest: ResultState = "stopped" if bad_ones else "failed"
             return replace(failed, datums=_results(failed, len(work.parts), bad_ones, recovered, rest))
-        bad, recovered = keep(work, slot, self.each, tried, self.meter)
+        bad, recovered = write_result_ref(work, slot, self.each, tried, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
         if len(bad) == len(work.parts):

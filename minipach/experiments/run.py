@@ -27,7 +27,7 @@ from minipach.project.lock import Registered, register
 from minipach.project.parameters import Parameters
 from minipach.project.project import Project
 from minipach.project.spec_file import read_text
-from minipach.publish.fold_results import fold
+from minipach.publish.fold_results import fold_results
 from minipach.publish.publisher import unpublished
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
@@ -454,7 +454,7 @@ class _Sweep:
             raise
         finally:
             engine.close()
-            fold(variants[0].assessment.repo)
+            fold_results(variants[0].assessment.repo)
         self._failed += failed
         self._ran += count - len(failed)
         return {end.datum_id for end in failed}

@@ -31,8 +31,8 @@ from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.planning import plan_cache
 from minipach.planning.accepted import Accepted, changes_in_force, read_accepted
-from minipach.planning.plan import Plan, PlannedDatum, make_plan, mark_new_names, reason_for, restore
-from minipach.planning.release import Deferral, Revision, released
+from minipach.planning.branch_triggers import Deferral, Revision, released
+from minipach.planning.plan import Plan, PlannedDatum, make_plan, mark_new_names, reason_for, restore_outputs
 from minipach.project import output_branch
 from minipach.project.project import Project
 from minipach.project.targets import matching
@@ -436,7 +436,7 @@ class Assessment:
             earlier=earlier,
         )
         if not blocked:
-            plan = mark_new_names(restore(plan, self.altered, self.known), self._content_of)
+            plan = mark_new_names(restore_outputs(plan, self.altered, self.known), self._content_of)
             plan = _with_exclusions(plan, self.excluded)
         self._planned = (sources, plan)
         return plan

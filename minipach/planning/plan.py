@@ -14,7 +14,7 @@ from minipach.datums.identity import IdentityRecipe
 from minipach.model.datum import Task
 from minipach.model.neutral_names import restore as with_words
 from minipach.model.states import ENDS
-from minipach.planning.release import Deferral
+from minipach.planning.branch_triggers import Deferral
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
 from minipach.support.errors import Problem, problems_json
@@ -218,7 +218,7 @@ def _with_old_name(step: PlannedDatum, old: str | None) -> PlannedDatum:
     return step._replace(reason=f"{NEW_NAME} (the content is that of {old}){step.reason.removeprefix(NEW)}")
 
 
-def force(plan: Plan, names: Set[str]) -> Plan:
+def force_datums(plan: Plan, names: Set[str]) -> Plan:
     """Return the plan with the named datums run again, whatever is known of them."""
     steps = tuple(
         s._replace(action="run", reason="forced", source=None)
@@ -229,7 +229,7 @@ def force(plan: Plan, names: Set[str]) -> Plan:
     return replace(plan, steps=steps)
 
 
-def skip(plan: Plan, repeated: Mapping[str, RepeatedFailure]) -> Plan:
+def skip_repeated_failures(plan: Plan, repeated: Mapping[str, RepeatedFailure]) -> Plan:
     """Return the plan that runs nothing which failed again and again.
 
     Args:
@@ -276,7 +276,7 @@ def publish_forced(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     return replace(plan, steps=steps)
 
 
-def restore(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
+def restore_outputs(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     """Return the plan with these datums, whose outputs somebody has changed, published again (or run, if needed)."""
     if not names:
         return plan
@@ -290,7 +290,7 @@ def _restored(step: PlannedDatum, known: KnownResults) -> PlannedDatum:
     return found._replace(reason="its output was changed by a commit")
 
 
-def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) -> Plan:
+def remove_recovered(plan: Plan, ids: Set[str], state: Mapping[str, Published]) -> Plan:
     """Return the plan with what was published before for these datum ids, which recovered, taken away."""
     steps = tuple(
         s._replace(action="remove", reason="recovered: it has no output", task=None)
@@ -301,7 +301,7 @@ def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) ->
     return replace(plan, steps=steps)
 
 
-def content_pays(copies: int) -> str:
+def equal_content_hint(copies: int) -> str:
     """Return the hint for datums that have the same content as others, but are computed because their names differ."""
     one = copies == 1
     return (
@@ -310,7 +310,7 @@ def content_pays(copies: int) -> str:
     )
 
 
-def visible_names(tasks: Sequence[Task]) -> str:
+def visible_names_note(tasks: Sequence[Task]) -> str:
     """Return what to say of datums whose names the command sees, though the spec has `identity: content`."""
     first = tasks[0]
     more = f" (and {len(tasks) - 1} more; minipach plan --json)" if len(tasks) > 1 else ""

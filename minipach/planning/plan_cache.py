@@ -15,7 +15,7 @@ from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import neutral
 from minipach.model.repo_layout import PUBLISHED_REF, STATE
 from minipach.planning.collisions import foretold, shared_places
-from minipach.planning.plan import Plan, PlannedDatum, content_pays, visible_names
+from minipach.planning.plan import Plan, PlannedDatum, equal_content_hint, visible_names_note
 from minipach.planning.service_datum import NOTE, service_problems
 from minipach.records.results_branch import results_commit
 from minipach.support.errors import Problem
@@ -81,9 +81,9 @@ def _hints(assessed: Assessment, plan: Plan) -> tuple[str, ...]:
     running = [step.task for step in plan.of("run") if step.task is not None]
     if assessed.pipeline.identity == "content":
         seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]
-        return (*left_out, visible_names(seen)) if seen else left_out
+        return (*left_out, visible_names_note(seen)) if seen else left_out
     copies = _copies(assessed, running)
-    return (*left_out, content_pays(copies)) if copies else left_out
+    return (*left_out, equal_content_hint(copies)) if copies else left_out
 
 
 def _copies(assessed: Assessment, tasks: Sequence[Task]) -> int:

@@ -9,7 +9,7 @@ from minipach.environment import host
 from minipach.git.repo import is_dataset
 from minipach.model.failures import LEFT_AFTER
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.plan import Plan, force, mark_failures, skip
+from minipach.planning.plan import Plan, force_datums, mark_failures, skip_repeated_failures
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records.job_database import Ledger
@@ -58,7 +58,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False, no
             remarks.append(_as_it_is(plan, [pending[u] for u in ups]))
         if forced and path in targets.named and plan.steps:
             plan = replace(plan, problems=())  # what runs again may write other files
-            plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
+            plan = force_datums(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
         plans.append(_limited(plan, targets, path))
     problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
     again = {project.name_of(p) for p in targets.order if targets.limits(p) or (forced and p in targets.named)}
@@ -92,7 +92,11 @@ def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[
 
 def _with_failures(plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Plan:
     marked = mark_failures(plan, ledger.failures(plan.pipeline))
-    return marked if plan.pipeline in retry else skip(marked, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
+    return (
+        marked
+        if plan.pipeline in retry
+        else skip_repeated_failures(marked, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
+    )
 
 
 def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:

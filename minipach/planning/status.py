@@ -14,7 +14,7 @@ from minipach.model.repo_layout import INPUTS
 from minipach.model.states import ENDS, OPEN
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.failures import failed_now, last_now
-from minipach.planning.plan import Plan, skip
+from minipach.planning.plan import Plan, skip_repeated_failures
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import as_they_are
@@ -128,7 +128,7 @@ def _status(
     if unborn:
         return _blocked(name, details=(f"waits for {waiting}",))
     plan = assessment.quick_plan()
-    plan = skip(plan, repeated)
+    plan = skip_repeated_failures(plan, repeated)
     left = [attempts[s.name] for s in plan.of("skip") if s.name in attempts]
     failed = failed_now(plan, attempts)
     recovered = sum(a.kind == "recovered" for a in last_now(plan, attempts))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minipach import __version__
-from minipach.provenance.model import Computation, Environment, Lineage
+from minipach.provenance.lineage import Computation, Environment, Lineage
 
 _VERSION = "1.10.0"  # of BIDS
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from minipach.git.repo import GitError, Repo
 from minipach.model.run_record import parse
-from minipach.provenance.model import Commit
+from minipach.provenance.lineage import Commit
 from minipach.provenance.web_links import commit_page
 from minipach.records.branch_history import added_paths, our_record
 

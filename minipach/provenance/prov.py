@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from minipach.provenance.model import Commit, Computation, FileVersion, Lineage
+from minipach.provenance.lineage import Commit, Computation, FileVersion, Lineage
 
 _PREFIX = "minipach"
 CONTEXT: list[Any] = [

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from minipach.git.repo import Repo
-from minipach.provenance.model import Commit, Computation, FileVersion, Lineage
+from minipach.provenance.lineage import Commit, Computation, FileVersion, Lineage
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, quoted
 

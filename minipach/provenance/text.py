@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from minipach.model.launch_protocol import DATUM_NAME
-from minipach.provenance.model import Commit, Computation, FileVersion, Lineage
+from minipach.provenance.lineage import Commit, Computation, FileVersion, Lineage
 from minipach.support.text import byte_count, many, short
 
 _FEW = 20  # inputs and outputs of a computation

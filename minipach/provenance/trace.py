@@ -23,7 +23,7 @@ from minipach.model.snapshot import Snapshot
 from minipach.project.own_files_list import listed_own
 from minipach.provenance.history import FileChange, Pages, change_of, changes
 from minipach.provenance.launch_words import read_launch
-from minipach.provenance.model import Code, Computation, Environment, FileUse, FileVersion, Lineage
+from minipach.provenance.lineage import Code, Computation, Environment, FileUse, FileVersion, Lineage
 from minipach.provenance.web_links import compare_page
 from minipach.records.results_branch import StoredResults
 from minipach.spec.validate import dig

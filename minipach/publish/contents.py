@@ -58,7 +58,7 @@ class MovedContents:
         }
 
 
-def move(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -> list[MovedContents]:
+def move_contents(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -> list[MovedContents]:
     """Fetch or drop the contents of pipelines, of some of their datums, or of repos with data.
 
     Args:

@@ -16,7 +16,7 @@ from minipach.git import crash_cleanup
 from minipach.git.repo import GitError, Repo, annex, is_dataset, take_in_locations
 from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
 from minipach.project.project import Project
-from minipach.publish.merge_results import merge
+from minipach.publish.merge_results import merge_results
 from minipach.records.results_branch import own_branch, read_folders, results_commit
 from minipach.storage.setup import git_remotes
 from minipach.support.errors import Problem, UserError, problems_json
@@ -284,7 +284,7 @@ def _take(repo: Repo, remote: str) -> None:
     if RESULTS_BRANCH in found:
         theirs = repo.resolve(f"refs/remotes/{remote}/{RESULTS}")
         assert theirs is not None
-        merge(repo, theirs, remote)
+        merge_results(repo, theirs, remote)
     if _ANNEX in found:
         take_in_locations(repo)
 

@@ -26,7 +26,7 @@ _BUILD = f"{BUILD_REFS}results"
 _MANY = 100  # contents: for fewer, git-annex's own start takes longer than the answers
 
 
-def fold(repo: Repo, tries: int = 5) -> int:
+def fold_results(repo: Repo, tries: int = 5) -> int:
     """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again.
 
     tries: how often to begin again on what others have changed meanwhile. GitError if that was not often enough.
@@ -67,7 +67,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
         changed = repo.resolve(RESULTS_BRANCH) != known.own or repo.refs(RESULT_REFS) != pending
         if not changed or tries <= 1:
             raise
-        return fold(repo, tries - 1)
+        return fold_results(repo, tries - 1)
     return len(seen)
 
 

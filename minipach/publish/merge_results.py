@@ -16,7 +16,7 @@ from minipach.support.validation import parse_object
 _BUILD = f"{BUILD_REFS}merge"
 
 
-def merge(repo: Repo, theirs: str, source: str) -> None:
+def merge_results(repo: Repo, theirs: str, source: str) -> None:
     """Merge a commit of another results branch into ours; never a conflict. `source` is for the message."""
     while True:
         ours = repo.resolve(RESULTS_BRANCH)

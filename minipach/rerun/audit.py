@@ -31,7 +31,7 @@ from minipach.project.targets import Targets
 from minipach.records.branch_history import added_paths, outputs_of, record_commits
 from minipach.records.published_state import Published
 from minipach.records.results_branch import StoredResults
-from minipach.rerun.trial import Processes, PublishedFile, RepeatedRun, Verdict, reexecute
+from minipach.rerun.repeated_run import Processes, PublishedFile, RepeatedRun, Verdict, reexecute
 from minipach.scheduling.work_sets import make_set
 from minipach.support.errors import Problem, UserError
 

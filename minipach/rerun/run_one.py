@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.execution.chosen_runtime import chosen_runtime
-from minipach.execution.laid_out import command_line, lay_out
+from minipach.execution.datum_layout import command_line, lay_out
 from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import Repo, child_environment
@@ -22,7 +22,7 @@ from minipach.model.launch_protocol import INTERACTIVE, TESTED
 from minipach.model.work_set import WorkSet
 from minipach.project.project import Project
 from minipach.project.targets import parse_targets
-from minipach.rerun.trial import Processes, run_reported
+from minipach.rerun.repeated_run import Processes, run_reported
 from minipach.rerun.working_tree import assess, working_project
 from minipach.scheduling.base_commit import scratch_base
 from minipach.scheduling.work_sets import make_set

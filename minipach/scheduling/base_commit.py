@@ -51,7 +51,7 @@ from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment
 from minipach.project.settings import launcher_options
 from minipach.records.own_files import listing
-from minipach.scheduling.pinned_code import pin
+from minipach.scheduling.pinned_code import pin_shared_code
 from minipach.scheduling.pipeline_launcher import pipeline_launcher
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import blob_id
@@ -156,7 +156,7 @@ def _build_tree(assessment: Assessment, image: list[TreeEntry] | None = None) ->
         )
     tree = _Tree({e.path: e for e in assessment.reserved if not e.path.startswith(f"{PINNED_CODE}/")})
     tree.write(FILE, listing(assessment.own, assessment.path), OWN_FILES)
-    for entry in pin(repo, assessment.shared):
+    for entry in pin_shared_code(repo, assessment.shared):
         tree.entries[entry.path] = entry
     if image is None and assessment.image.text is not None:
         tree.write(FILE, assessment.image.text.encode(), assessment.image.path)

@@ -15,7 +15,7 @@ from minipach.executors.base import Executor
 from minipach.model.work_set import Outcome
 from minipach.scheduling.dispatch import Round
 from minipach.scheduling.pipeline_pass import Waiting
-from minipach.scheduling.report import PipelineReport
+from minipach.scheduling.schedule_report import PipelineReport
 from minipach.support.errors import UserError
 
 _PAUSE = 0.5  # seconds to wait for an outcome, before job timeouts are looked at

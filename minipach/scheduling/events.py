@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from minipach.model.attempt import Attempt
-from minipach.scheduling.report import PipelineReport
+from minipach.scheduling.schedule_report import PipelineReport
 
 LIBRARY = logging.getLogger("minipach")
 """The parent of every module's logger. Modules that have no reporter log here; nothing in the library prints."""

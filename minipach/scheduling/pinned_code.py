@@ -15,7 +15,7 @@ from minipach.records.own_files import Shared
 from minipach.support.errors import Problem, UserError
 
 
-def pin(repo: Repo, shared: Mapping[str, Shared]) -> list[TreeEntry]:
+def pin_shared_code(repo: Repo, shared: Mapping[str, Shared]) -> list[TreeEntry]:
     """Copy shared files into a repository; their entries below `.minipach/code`.
 
     Raises UserError where the content of an annexed file can't be had.

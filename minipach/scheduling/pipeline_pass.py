@@ -20,20 +20,27 @@ from minipach.model.failures import LEFT_AFTER, Beginning, named
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment
-from minipach.planning.plan import Plan, PlannedDatum, force, publish_forced, skip, without_output
+from minipach.planning.plan import (
+    Plan,
+    PlannedDatum,
+    force_datums,
+    publish_forced,
+    remove_recovered,
+    skip_repeated_failures,
+)
 from minipach.planning.project_plan import drift_remarks
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project, is_spec_of_now
 from minipach.project.targets import Targets
-from minipach.publish.fold_results import PlacesAhead, fold
+from minipach.publish.fold_results import PlacesAhead, fold_results
 from minipach.publish.publisher import publish_results
 from minipach.records.branch_history import last_publish
 from minipach.records.job_database import Ledger
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
 from minipach.scheduling.events import DatumFailed, PipelineStarted, Progress, Reporter
-from minipach.scheduling.report import Options, PipelineReport
+from minipach.scheduling.schedule_report import Options, PipelineReport
 from minipach.support.background import BackgroundCall
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import NAMED, many
@@ -137,7 +144,7 @@ class PipelinePass:
         report.job = _job_id(a, base)
         key = self._begin(report.job, before, restarted)
         try:
-            plan = publish_forced(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
+            plan = publish_forced(force_datums(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
             plan = self._skip(plan)
             self._announce(plan)
             plan = yield from self._rounds(plan, base, report.job, key)
@@ -291,7 +298,7 @@ class PipelinePass:
                     ahead.result()
                 self.places.end()
             finally:
-                fold(a.repo)
+                fold_results(a.repo)
             if ended:
                 self.scheduler.engine().settle(ended)
             self.flights = []
@@ -300,7 +307,7 @@ class PipelinePass:
 
     def _skip(self, plan: Plan) -> Plan:
         """Return the plan less what failed again and again."""
-        return skip(plan, self.repeated)
+        return skip_repeated_failures(plan, self.repeated)
 
     def _flying(self, plan: Plan) -> set[str]:
         """Return the datums of earlier passes' sets; of those that have ended, the plan has a result already."""
@@ -427,7 +434,7 @@ class PipelinePass:
             report.reason = f"not requested: {many(len(missing), 'datum')}; nothing is published until all have results"
             report.counts["reused"] = report.counts["removed"] = 0
             return
-        plan = without_output(plan, {end.datum_id for end in self.recovered.values()}, a.state)
+        plan = remove_recovered(plan, {end.datum_id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
             if not is_spec_of_now(a.project, a.path):

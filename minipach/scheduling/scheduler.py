@@ -26,7 +26,7 @@ from minipach.project.project import Project
 from minipach.project.settings import give_up_after
 from minipach.project.targets import Targets
 from minipach.project.uncommitted import remarks, shared_targets, uncommitted
-from minipach.publish.fold_results import fold
+from minipach.publish.fold_results import fold_results
 from minipach.publish.superdataset import commit_gitlinks, holder_heads
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -34,7 +34,7 @@ from minipach.records.results_branch import own_branch
 from minipach.scheduling.dag_loop import DagLoop
 from minipach.scheduling.events import Message, PipelineEnded, Reporter
 from minipach.scheduling.pipeline_pass import PipelinePass, Waiting
-from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
+from minipach.scheduling.schedule_report import Options, PipelineReport, ScheduleReport
 from minipach.storage.setup import enable_confirmed
 from minipach.storage.store import stores
 from minipach.support.background import BackgroundCall
@@ -259,7 +259,7 @@ class Scheduler:
                 enable_confirmed(self.project, assessment.repo, assessment.path, store, self.say)
             except UserError as error:  # it is missed only by results that are there alone
                 self.say(str(error))
-        folded = fold(assessment.repo)
+        folded = fold_results(assessment.repo)
         if folded and not self.lasting:  # where sets outlive schedules, this is the way of all results
             self.say(f"{assessment.pipeline.name}: kept from an interrupted job: {many(folded, 'result')}")
 

@@ -21,14 +21,14 @@ from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.publish.contents import keep_within_limit
 from minipach.publish.egress import send_outputs
-from minipach.publish.fold_results import fold
+from minipach.publish.fold_results import fold_results
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
-from minipach.scheduling.clocks import Added, add_held
+from minipach.scheduling.add_ticks import Added, add_held
 from minipach.scheduling.control import cancel as end_holders
 from minipach.scheduling.control import cancel_sets, close_gone, not_done, wait_until_done, wait_until_free
 from minipach.scheduling.events import Message, Reporter, forwarded
-from minipach.scheduling.report import Options, ScheduleReport
+from minipach.scheduling.schedule_report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import byte_count, many
@@ -309,7 +309,7 @@ def _store_finished(project: Project, targets: Targets, reporter: Reporter, clai
     """Store what the workers of an interrupted pass have kept, so that `status` counts it."""
     for path in targets.order:
         if claims.has(path) and is_dataset(project.root / path):
-            stored = fold(Repo(project.root / path))
+            stored = fold_results(Repo(project.root / path))
             if stored:
                 reporter.report(Message(f"{project.name_of(path)}: {many(stored, 'result')} kept"))
 

@@ -68,7 +68,7 @@ def pause_after(failures: int) -> float:
     return min(FIRST_PAUSE * 2.0 ** (min(failures, 20) - 1), LONGEST_PAUSE) if failures else 0.0
 
 
-def word_for(now: Situation, *, is_stopped: bool, problem: str) -> ServiceWord:
+def state_word(now: Situation, *, is_stopped: bool, problem: str) -> ServiceWord:
     """Return the state to show. problem: what keeps the wanted datum from being known, or the port from being had."""
     if now.serving is not None and now.serving.state != "ended":
         is_next = now.coming is not None or (now.wanted is not None and now.wanted != now.serving.datum)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from minipach.execution.chosen_runtime import chosen_runtime
-from minipach.execution.laid_out import command_line, has_network, lay_out
+from minipach.execution.datum_layout import command_line, has_network, lay_out
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import GitError, Repo, child_environment

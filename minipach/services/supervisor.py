@@ -22,7 +22,7 @@ from minipach.records.service_state import (
     log_of,
     write_state,
 )
-from minipach.services.decide import SETTLED, START_LIMIT, Running, Situation, decide, word_for
+from minipach.services.decide import SETTLED, START_LIMIT, Running, Situation, decide, state_word
 from minipach.services.front import ADDRESS, Front, Loop
 from minipach.services.instance import Instance
 from minipach.services.wanted import WantedService, places, tips_of, wanted
@@ -296,7 +296,7 @@ class ServiceSupervisor:
 
     def _note(self, one: _Watched, now: Situation, *, is_stopped: bool) -> None:
         """Write down how a service is, if that has changed, and report it."""
-        word = word_for(now, is_stopped=is_stopped, problem=one.problem)
+        word = state_word(now, is_stopped=is_stopped, problem=one.problem)
         state = ServiceState(
             one.path,
             word,

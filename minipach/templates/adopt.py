@@ -24,7 +24,7 @@ from minipach.support.text import suggest
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.inputs import repo_around, stage_inputs
 from minipach.templates.makefile import MakeRule, patterns, read_pattern, read_rules, read_target
-from minipach.templates.stage import CODE_FOLDERS, Laid, Stage, folder_of, in_project, is_code, script
+from minipach.templates.stage_draft import CODE_FOLDERS, MappedPath, Stage, folder_of, in_project, is_code, stage_script
 
 _MANY = 8  # outputs of one pipeline; more than these are one input, and each of them is an input otherwise
 _NOT_ADOPTED = "made by a rule that is not adopted, and not committed"
@@ -324,9 +324,9 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     left_out = [*found.left_out, *(["the command may not find what is left out"] if found.missing else [])]
     inputs, names = stage_inputs(found.reads, has_stem=stage.has_stem)
     up = posixpath.relpath(".", name)
-    laid = [Laid(word, _place(names, repo, below)) for word, repo, below in found.laid]
-    shared = [Laid(word, f"{up}/{path}") for path, word in sorted(found.code.items())]
-    every = [Laid(word, _place(names, made, word)) for word, made in groups]
+    laid = [MappedPath(word, _place(names, repo, below)) for word, repo, below in found.laid]
+    shared = [MappedPath(word, f"{up}/{path}") for path, word in sorted(found.code.items())]
+    every = [MappedPath(word, _place(names, made, word)) for word, made in groups]
     spec: dict[str, Any] = {"input": inputs, "transform": {"cmd": ["sh", "code/run.sh"]}}
     for repo, paths in found.reads.items():
         if len(paths) > 1 and "" not in paths and not stage.has_stem:
@@ -338,7 +338,7 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     if shared:
         spec["minipach"] = {"code": [one.place for one in shared]}
         notes["minipach"] = ["a change of any file of this code runs the datums again"]
-    run = DraftFile("code/run.sh", script(stage, laid, shared, every).encode(), True)
+    run = DraftFile("code/run.sh", stage_script(stage, laid, shared, every).encode(), True)
     origin = origin_of(adoption.project, adoption.file, stage.writes[0])
     return name, Draft(spec, notes, (run,), (*left_out, *stage.left_out), origin)
 

@@ -33,7 +33,7 @@ from minipach.templates.makefile import read_target
 from minipach.templates.pachyderm import from_pachyderm
 from minipach.templates.script import from_script, starter
 from minipach.templates.snakemake import from_rule, read_rule
-from minipach.templates.stage import Stage, from_stage
+from minipach.templates.stage_draft import Stage, draft_from_stage
 
 _MAX_SOURCE = 10_000_000  # bytes
 _MAKEFILES = {"makefile", "gnumakefile"}
@@ -273,7 +273,7 @@ def _names_file(word: str, directory: Path) -> bool:
 def _staged(project: Project, wanted: NewPipeline, stage: Stage, left_out: Sequence[str]) -> Draft:
     if wanted.inputs:
         raise UserError(Problem("new.two-inputs", "--input", f"{stage.name} says what it reads", "leave out --input"))
-    parts = from_stage(project, stage, wanted.name)
+    parts = draft_from_stage(project, stage, wanted.name)
     spec = {"input": parts.input, "transform": {"cmd": list(parts.command)}}
     return Draft(spec, {"transform": parts.guesses}, parts.files, (*left_out, *parts.left_out), stage.name)
 

@@ -12,7 +12,7 @@ from minipach.project.spec_file import decoded
 from minipach.spec.yaml_reader import Mark, read_yaml
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
-from minipach.templates.stage import Stage
+from minipach.templates.stage_draft import Stage
 
 _CARRIED = {"cmd", "deps", "outs", "wdir", "desc"}
 _OUTPUTS = ("outs", "metrics", "plots")

@@ -24,7 +24,7 @@ from minipach.git.repo import EXECUTABLE, FILE, GitError, Repo, is_dataset, need
 from minipach.model.pipeline import BrokenSpec
 from minipach.model.repo_layout import SPEC
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.cost import expected_cost
+from minipach.planning.expected_cost import expected_cost
 from minipach.planning.plan import Plan
 from minipach.planning.project_plan import plan_project
 from minipach.project.project import Project

@@ -11,7 +11,7 @@ from typing import Any
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted, suggest
 from minipach.templates.sandbox import need_program, run_boxed
-from minipach.templates.stage import Stage
+from minipach.templates.stage_draft import Stage
 
 _SECONDS = 20
 _MEMORY = 2_000_000_000  # bytes

@@ -19,7 +19,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import printable, suggest
 from minipach.templates.draft import Draft, DraftFile
 from minipach.templates.inputs import literal, repo_around
-from minipach.templates.stage import Stage, code_file, from_stage, in_project
+from minipach.templates.stage_draft import Stage, code_file, draft_from_stage, in_project
 
 _ASK = Path(__file__).with_name("ask_snakemake.py")
 _WITH = Path(__file__).with_name("with_snakemake.py")
@@ -149,7 +149,7 @@ def from_rule(project: Project, rule: SnakemakeRule, but: str) -> Draft:
 def _concrete(project: Project, rule: SnakemakeRule, but: str) -> Draft:
     """Return the draft of a pipeline of one datum."""
     stage = Stage(rule.name, rule.folder, rule.inputs, rule.outputs, [*_log_folders(rule), in_shell(rule.shell)])
-    made = from_stage(project, stage, but)
+    made = draft_from_stage(project, stage, but)
     script = made.files[0]
     text = script.content.replace(b"set -eu\n", b"set -euo pipefail\n", 1)
     first = replace(script, content=text.replace(b"#!/bin/sh\n", b"#!/bin/bash\n", 1))

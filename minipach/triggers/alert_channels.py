@@ -55,7 +55,7 @@ class Channel:
     send: Callable[[AlertMessage], None]
 
 
-def channels(repo: Repo) -> list[Channel]:
+def configured_channels(repo: Repo) -> list[Channel]:
     """Return the channels that the local settings name.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any
 
 from minipach.git.repo import GitError, Repo
 from minipach.model.states import FAILED, OPEN
-from minipach.planning.clocks import clock_views
+from minipach.planning.clock_states import clock_views
 from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
@@ -30,7 +30,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.files import write_whole
 from minipach.support.text import printable, quoted
 from minipach.support.validation import InvalidError, parse_object
-from minipach.triggers.alert_channels import AlertMessage, Channel, NotSentError, channels
+from minipach.triggers.alert_channels import AlertMessage, Channel, NotSentError, configured_channels
 
 AFTER = 600.0  # seconds that a state must hold
 _TICKS = 2  # due ticks of a clock that are too many
@@ -165,7 +165,7 @@ def causes(project: Project, now: float) -> tuple[dict[str, Cause], frozenset[st
 def evaluate(project: Project, *, now: float | None = None) -> None:
     """Send the messages that are due. Never raises: what prevents it is logged."""
     try:
-        ways = channels(project.repo)
+        ways = configured_channels(project.repo)
         if ways:
             _evaluate(project, ways, after(project.repo), time.time() if now is None else now)
     except (UserError, GitError, OSError) as error:
@@ -267,7 +267,7 @@ def try_all(project: Project) -> list[tuple[str, str]]:
     Raises:
         UserError: No channel is set, or a setting can't be used.
     """
-    ways = channels(project.repo)
+    ways = configured_channels(project.repo)
     if not ways:
         raise UserError(Problem("alert.no-channel", "alerts", "no channel is set", SET_CHANNEL))
     after(project.repo)
@@ -306,7 +306,7 @@ def standing(project: Project, *, now: float | None = None) -> AlertState:
     Raises:
         UserError: A setting can't be used.
     """
-    ways = tuple(remedy.name for remedy in channels(project.repo))
+    ways = tuple(remedy.name for remedy in configured_channels(project.repo))
     after(project.repo)
     now = time.time() if now is None else now
     held = active(project)

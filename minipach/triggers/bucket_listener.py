@@ -18,7 +18,7 @@ from minipach.storage.s3 import EVENTS, client, describe, reason
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.triggers.bucket_inputs import BucketInput, bucket_inputs, key_of
-from minipach.triggers.heard_lines import hear
+from minipach.triggers.heard_lines import write_request
 
 _LEAST, _MOST = 1.0, 300.0  # seconds between two connections
 
@@ -47,7 +47,7 @@ class Listener(threading.Thread):
         while not self._end.is_set():
             try:
                 for what in self._events():
-                    hear(self._project.local, f"bucket {self._one.path}: {what}")
+                    write_request(self._project.local, f"bucket {self._one.path}: {what}")
                     self._wake()
                     pause = _LEAST
             except (UserError, GitError, OSError) as error:

@@ -6,7 +6,7 @@ import time
 
 from minipach.git.repo import GitError
 from minipach.project.project import Project
-from minipach.scheduling.clocks import due_moments
+from minipach.scheduling.add_ticks import due_moments
 from minipach.support.errors import UserError
 from minipach.triggers import passes
 

@@ -9,7 +9,7 @@ from minipach.model.local_state import LocalState
 from minipach.support.text import printable
 
 
-def hear(state: LocalState, line: str) -> None:
+def write_request(state: LocalState, line: str) -> None:
     """Append a line. A line that was written is answered by a pass, also if this process is killed.
 
     Raises:

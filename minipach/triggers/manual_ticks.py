@@ -10,7 +10,7 @@ from typing import Any, Literal
 from minipach.model.clock import tick_name, tick_of
 from minipach.model.ticks import Ticks
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.clocks import ClockView, clock_views, deferrals, tick_states
+from minipach.planning.clock_states import ClockView, clock_views, deferrals, tick_states
 from minipach.planning.due_ticks import MOST, TickState
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
@@ -18,9 +18,9 @@ from minipach.project.settings import slots
 from minipach.project.targets import Targets
 from minipach.publish.tick_commits import commit_asked, commit_skip
 from minipach.records.tick_repo import skip_reasons
-from minipach.scheduling.clocks import add_due_ticks
+from minipach.scheduling.add_ticks import add_due_ticks
 from minipach.scheduling.events import Message, Reporter
-from minipach.scheduling.report import Options, ScheduleReport
+from minipach.scheduling.schedule_report import Options, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.spec.cron_line import BadLineError, parse_line, parse_moment
 from minipach.support.errors import Problem, UserError

@@ -29,7 +29,7 @@ from minipach.project.pauses import paused
 from minipach.project.project import Project, find_project
 from minipach.project.targets import Targets
 from minipach.scheduling.events import Message, Reporter
-from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
+from minipach.scheduling.schedule_report import Options, PipelineReport, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
@@ -86,7 +86,7 @@ class PassSummary:
         }
 
 
-def ask(project: Project, line: str) -> subprocess.Popen[bytes] | None:
+def ask_for_pass(project: Project, line: str) -> subprocess.Popen[bytes] | None:
     """Write a line to `heard`, and start the process that makes a pass for it. None: one waits that answers it.
 
     For triggers that are no hooks: it does what `triggers/hook` does. The process belongs to a session of its own.
@@ -95,10 +95,10 @@ def ask(project: Project, line: str) -> subprocess.Popen[bytes] | None:
     state.folder.mkdir(exist_ok=True)  # no more: the project may have gone
     with state.heard.open("ab") as file:
         file.write(os.fsencode(line.replace("\n", " ")) + b"\n")
-    return start(project)
+    return start_pass(project)
 
 
-def start(project: Project) -> subprocess.Popen[bytes] | None:
+def start_pass(project: Project) -> subprocess.Popen[bytes] | None:
     """Start the process that makes a pass for what was heard. None: one waits already."""
     state = project.local
     if is_waiting(state):
@@ -154,7 +154,7 @@ def _began(pid: int) -> str | None:
     return "ended" if words[0] in (b"Z", b"X") else words[19].decode()
 
 
-def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
+def answer_requests(root: Path, reporter: Reporter) -> ScheduleReport | None:
     """Make one pass for all that was heard until now. None: nothing was heard since the last pass began.
 
     Raises:

@@ -22,7 +22,7 @@ from minipach.support.errors import Problem
 from minipach.triggers import bare_repos
 from minipach.triggers.commit_messages import NOTES
 from minipach.triggers.followed_remotes import followed, having
-from minipach.triggers.heard_lines import hear
+from minipach.triggers.heard_lines import write_request
 
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
 
@@ -56,7 +56,7 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     for moved in sent:
         for problem in moved.problems:
             if problem.code == LATE:
-                hear(project.local, f"{moved.repo}: somebody else pushed to {moved.remote} meanwhile")
+                write_request(project.local, f"{moved.repo}: somebody else pushed to {moved.remote} meanwhile")
             elif problem.code == DIVERGED and moved.remote in remotes:
                 continue  # `followed_remotes.fetch` has reported it
             elif problem.code in (HELD, BUSY):  # the problem of the other repo is reported; a later pass sends it

@@ -29,7 +29,7 @@ from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts
 from minipach.triggers.bucket_listener import Listeners
 from minipach.triggers.due_times import LINE, DueTimes
-from minipach.triggers.heard_lines import hear, unanswered
+from minipach.triggers.heard_lines import unanswered, write_request
 from minipach.triggers.payloads import read
 from minipach.triggers.receiver_status import keep
 from minipach.triggers.signatures import FORGES, Headers, SignatureRefusedError, verify
@@ -80,7 +80,7 @@ class Receiver:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        hear(self._state, "serve: begins")  # events may have been missed
+        write_request(self._state, "serve: begins")  # events may have been missed
         loop = asyncio.get_running_loop()
         self._listeners = Listeners(self._project, lambda: _wake(loop, self._wake))
         self._background = asyncio.create_task(self._turns())
@@ -100,7 +100,7 @@ class Receiver:
             try:
                 if self._every and time.monotonic() - looked >= self._every:
                     looked = time.monotonic()
-                    hear(self._state, "serve: looks")
+                    write_request(self._state, "serve: looks")
                 if time.monotonic() - evaluated >= _ALERTS:
                     evaluated = time.monotonic()
                     alerts.evaluate_in_background(find_project(self._project.root))
@@ -126,7 +126,7 @@ class Receiver:
             self._clocks_read = time.monotonic()
             self._due_times.read(again=full)
         if self._due_times.is_due():
-            hear(self._state, LINE)
+            write_request(self._state, LINE)
 
     # --- routes ---
 
@@ -160,7 +160,7 @@ class Receiver:
             self._note(forge, "ignored", what)
             return _answer(202, "ignored")
         try:
-            hear(self._state, f"{forge}: {what}")
+            write_request(self._state, f"{forge}: {what}")
         except OSError as error:
             self._note(forge, "unavailable", f"{what}: {error}")
             return _answer(503, "not available now")

@@ -17,7 +17,7 @@ from minipach.triggers.webhook_secrets import access, missing
 _PATIENCE = 10.0  # seconds for an answer
 
 
-def send(project: Project, forge: str, url: str) -> str:
+def send_sample_event(project: Project, forge: str, url: str) -> str:
     """Send a sample event, and return the answer in one line.
 
     Raises:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from minipach.project.project import Project
-from minipach.triggers.passes import is_held, is_waiting, start
+from minipach.triggers.passes import is_held, is_waiting, start_pass
 
 _LEAST_PAUSE = 1.0
 _MOST_PAUSE = 300.0  # seconds between two starts of passes that all end without an answer
@@ -43,7 +43,7 @@ class Starter:
             return False
         self._pause = min(2 * self._pause, _MOST_PAUSE) if again else _LEAST_PAUSE
         self._asked, self._next = asked, time.monotonic() + self._pause
-        child = start(self._project)
+        child = start_pass(self._project)
         if child is None:
             return False
         self._children.append(child)

@@ -338,7 +338,7 @@ class Watcher:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         what = f"{found[0]}{more}" if found else line
         try:
-            child = passes.ask(self._project, line or f"watch {what}")
+            child = passes.ask_for_pass(self._project, line or f"watch {what}")
         except OSError as error:
             fix = f"make {self._state.folder} writable"
             self._trouble("ask", Problem("watch.no-pass", str(self._root), f"no pass could be started: {error}", fix))
@@ -355,7 +355,7 @@ class Watcher:
 
     def _start(self, why: str) -> None:
         try:
-            child = passes.start(self._project)
+            child = passes.start_pass(self._project)
         except OSError:
             return  # the next look tries again
         self._keep(child)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipach.git.repo import GITLINK, Repo, is_dataset
-from minipach.planning.cost import Cost, expected_cost
+from minipach.planning.expected_cost import Cost, expected_cost
 from minipach.project.project import Project
 from minipach.project.settings import slots
 from minipach.support.errors import Problem, UserError, each_once, problems_json
@@ -17,7 +17,7 @@ from minipach.support.validation import InvalidError, parse
 from minipach.views.contents import entry_at, read_content
 from minipach.views.dag import Dag, as_mermaid, read_dag
 from minipach.views.datum_table import DatumTable, read_tables
-from minipach.views.diff import Comparison, compare
+from minipach.views.diff import Comparison, compare_states
 
 FORGE_LIMIT = 65_536  # characters of a comment on GitHub, Gitea and Forgejo; GitLab takes more, Bitbucket 32,768
 _METRICS = "metrics.json"  # outputs of this name, or `*.metrics.json`, are compared by value
@@ -148,7 +148,7 @@ def _pipeline(project: Project, path: str, link: str | None, table: DatumTable, 
     if not is_dataset(project.root / path):
         return PipelineChange(name, path, "unknown", "not installed", table, cost)
     try:
-        compared = compare(project, path, link, None)
+        compared = compare_states(project, path, link, None)
     except UserError as error:
         return PipelineChange(name, path, "unknown", str(error.problems[0].what), table, cost)
     kind: Kind = "changed" if compared else "same"

@@ -140,7 +140,7 @@ class Comparison:
         }
 
 
-def compare(project: Project, path: str, old: str | None, new: str | None, *, patch: bool = False) -> Comparison:
+def compare_states(project: Project, path: str, old: str | None, new: str | None, *, patch: bool = False) -> Comparison:
     """Compare two states, named by commits or job ids; by default what was before the last publish with HEAD.
 
     UserError if nothing was published yet, or a name leads nowhere.
@@ -160,27 +160,27 @@ def compare(project: Project, path: str, old: str | None, new: str | None, *, pa
                     f"minipach schedule {project.name_of(path)}",
                 )
             )
-        before = resolve_state(repo, head, old) if old else _before_last(project, path, repo, head)
+        before = resolve_state(repo, head, old) if old else _state_before_last_publish(project, path, repo, head)
         after = resolve_state(repo, head, new) if new else head
         published = read_state(repo, before), read_state(repo, after)
-        datums = _datums(repo, before, after, *published)
+        datums = _compare_datums(repo, before, after, *published)
         return Comparison(
             pipeline=project.name_of(path),
             old=before,
             new=after,
-            inputs=tuple(_inputs(project, path, repo, before, after)),
-            code=tuple(_code(repo, before, after)),
-            patch=_patch(repo, before, after) if patch else "",
-            image=tuple(_image(repo, before, after)),
+            inputs=tuple(_compare_inputs(project, path, repo, before, after)),
+            code=tuple(_compare_code(repo, before, after)),
+            patch=_make_patch(repo, before, after) if patch else "",
+            image=tuple(_compare_images(repo, before, after)),
             datums=datums,
             kept=len(published[1]) - sum(d.new is not None for d in datums),
-            outputs=_outputs(repo, before, after),
+            outputs=_compare_outputs(repo, before, after),
         )
     finally:
         repo.close()
 
 
-def _before_last(project: Project, path: str, repo: Repo, head: str) -> str:
+def _state_before_last_publish(project: Project, path: str, repo: Repo, head: str) -> str:
     """Return the state of the publish before the last one; after a first publish, what was there before it."""
     found = publishes(repo, head)
     if not found:
@@ -203,7 +203,7 @@ class _Change:
     status: str
 
 
-def _changes(repo: Repo, old: str, new: str, *paths: str) -> list[_Change]:
+def _read_changes(repo: Repo, old: str, new: str, *paths: str) -> list[_Change]:
     args = ("diff-tree", "-r", "-z", "--no-renames", old, new, "--", *(f":(top,literal){p}" for p in paths))
     out = repo.git(*args).split(b"\0")
     found = []
@@ -216,16 +216,16 @@ def _changes(repo: Repo, old: str, new: str, *paths: str) -> list[_Change]:
     return found
 
 
-def _content(repo: Repo, entries: Iterable[TreeEntry | None]) -> dict[tuple[str, str], str]:
+def _read_content_ids(repo: Repo, entries: Iterable[TreeEntry | None]) -> dict[tuple[str, str], str]:
     """(mode, blob) → the content id, marked where it is executable."""
     known = [e for e in entries if e is not None and e.mode != GITLINK]
     kinds = classify(repo, known)
     return {(e.mode, e.sha): kinds[e.sha, e.mode == SYMLINK][1] + "x" * (e.mode == EXECUTABLE) for e in known}
 
 
-def _by_content(repo: Repo, changes: Sequence[_Change]) -> PathChanges:
+def _match_moves(repo: Repo, changes: Sequence[_Change]) -> PathChanges:
     """Sort changes by what they mean for the content."""
-    content = _content(repo, [e for c in changes for e in (c.old, c.new)])
+    content = _read_content_ids(repo, [e for c in changes for e in (c.old, c.new)])
 
     def of(entry: TreeEntry | None) -> str:
         return content.get((entry.mode, entry.sha), f"commit:{entry.sha}") if entry else ""
@@ -248,30 +248,30 @@ def _by_content(repo: Repo, changes: Sequence[_Change]) -> PathChanges:
     return PathChanges(tuple(added), tuple(removed), tuple(changed), tuple(moved), tuple(same))
 
 
-def _outputs(repo: Repo, old: str, new: str) -> PathChanges:
-    own = _own(repo, old, new)
-    changes = [c for c in _changes(repo, old, new) if c.path not in own]
-    return _by_content(repo, [c for c in changes if not reserved_in_pipeline(c.path.split("/", 1)[0])])
+def _compare_outputs(repo: Repo, old: str, new: str) -> PathChanges:
+    own = _read_own_files(repo, old, new)
+    changes = [c for c in _read_changes(repo, old, new) if c.path not in own]
+    return _match_moves(repo, [c for c in changes if not reserved_in_pipeline(c.path.split("/", 1)[0])])
 
 
 # Inputs
 
 
-def _inputs(project: Project, path: str, repo: Repo, old: str, new: str) -> Iterable[InputChange]:
-    for change in _changes(repo, old, new, "inputs"):
+def _compare_inputs(project: Project, path: str, repo: Repo, old: str, new: str) -> Iterable[InputChange]:
+    for change in _read_changes(repo, old, new, "inputs"):
         before = change.old.sha if change.old and change.old.mode == GITLINK else None
         after = change.new.sha if change.new and change.new.mode == GITLINK else None
         if before is None and after is None:
             continue
-        where = _source(repo, new if after else old, path, change.path)
-        if folder := _folder(project, path, change.path, where):
+        where = _source_of_link(repo, new if after else old, path, change.path)
+        if folder := _folder_of_link(project, path, change.path, where):
             dataset = Repo(project.dataset_of(folder))
-            yield InputChange(folder, before, after, _folder_paths(project, folder, dataset, before, after))
+            yield InputChange(folder, before, after, _compare_plain_folders(project, folder, dataset, before, after))
         else:
-            yield InputChange(where, before, after, _input_paths(project, where, before, after))
+            yield InputChange(where, before, after, _compare_input(project, where, before, after))
 
 
-def _folder(project: Project, path: str, link: str, where: str) -> str:
+def _folder_of_link(project: Project, path: str, link: str, where: str) -> str:
     """Return the plain folder that an input is; "" if it is a dataset.
 
     One that the spec no longer names is shown as all of the dataset that has it.
@@ -284,7 +284,9 @@ def _folder(project: Project, path: str, link: str, where: str) -> str:
     return ALL if where == ALL else ""
 
 
-def _folder_paths(project: Project, repo: str, dataset: Repo, old: str | None, new: str | None) -> PathChanges | None:
+def _compare_plain_folders(
+    project: Project, repo: str, dataset: Repo, old: str | None, new: str | None
+) -> PathChanges | None:
     """Return what changed in a plain folder, by the paths from there."""
     folder = project.folder(repo) or PlainFolder("", "")
     try:
@@ -294,21 +296,21 @@ def _folder_paths(project: Project, repo: str, dataset: Repo, old: str | None, n
         below = [folder.path or "."]
         changes = [
             replace(change, path=change.path.removeprefix(folder.prefix))
-            for change in _changes(dataset, old or nothing, new or nothing, *below)
+            for change in _read_changes(dataset, old or nothing, new or nothing, *below)
             if GITLINK not in (change.old and change.old.mode, change.new and change.new.mode)
         ]
-        return _by_content(dataset, [change for change in changes if folder.has(change.path)])
+        return _match_moves(dataset, [change for change in changes if folder.has(change.path)])
     finally:
         dataset.close()
 
 
-def _source(repo: Repo, commit: str, path: str, link: str) -> str:
+def _source_of_link(repo: Repo, commit: str, path: str, link: str) -> str:
     """Return the repo that an input is, as a path in the project: `.gitmodules` has it relative to the pipeline."""
     url = repo.config(f"submodule.{link}.url", f"blob:{commit}:.gitmodules")
     return posixpath.normpath(posixpath.join(path, url)) if url else link
 
 
-def _input_paths(project: Project, where: str, old: str | None, new: str | None) -> PathChanges | None:
+def _compare_input(project: Project, where: str, old: str | None, new: str | None) -> PathChanges | None:
     if where.startswith(("..", "/")) or not is_dataset(project.root / where):
         return None
     repo = Repo(project.root / where)
@@ -316,8 +318,8 @@ def _input_paths(project: Project, where: str, old: str | None, new: str | None)
         if any(c and repo.resolve(f"{c}^{{commit}}") is None for c in (old, new)):
             return None
         if old and new:
-            return _repo_paths(repo, old, new)
-        reserved = _reserved(repo, old or new or "")
+            return _compare_repo(repo, old, new)
+        reserved = _reserved_names_at(repo, old or new or "")
         names = [e.path for e in repo.ls_tree(old or new or "", recursive=True)]
         paths = tuple(p for p in names if not reserved(p.split("/", 1)[0]))
         return PathChanges(added=paths) if new else PathChanges(removed=paths)
@@ -325,17 +327,17 @@ def _input_paths(project: Project, where: str, old: str | None, new: str | None)
         repo.close()
 
 
-def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
+def _reserved_names_at(repo: Repo, commit: str) -> Callable[[str], bool]:
     return reserved_in_pipeline if is_pipeline(repo.names(commit)) else reserved_in_data
 
 
-def _repo_paths(repo: Repo, old: str, new: str) -> PathChanges:
+def _compare_repo(repo: Repo, old: str, new: str) -> PathChanges:
     """Return what changed in a repo of data, in its subdatasets too where both commits are here."""
-    reserved = _reserved(repo, new)
-    changes = [c for c in _changes(repo, old, new) if not reserved(c.path.split("/", 1)[0])]
+    reserved = _reserved_names_at(repo, new)
+    changes = [c for c in _read_changes(repo, old, new) if not reserved(c.path.split("/", 1)[0])]
     links = [c for c in changes if c.old and c.new and c.old.mode == c.new.mode == GITLINK]
-    inside = {c.path: found for c in links if (found := _subdataset(repo, c)) is not None}
-    found = _by_content(repo, [c for c in changes if c.path not in inside])
+    inside = {c.path: found for c in links if (found := _compare_subdataset(repo, c)) is not None}
+    found = _match_moves(repo, [c for c in changes if c.path not in inside])
     for prefix, below in inside.items():
         found = PathChanges(
             found.added + tuple(f"{prefix}/{p}" for p in below.added),
@@ -347,14 +349,14 @@ def _repo_paths(repo: Repo, old: str, new: str) -> PathChanges:
     return found
 
 
-def _subdataset(repo: Repo, change: _Change) -> PathChanges | None:
+def _compare_subdataset(repo: Repo, change: _Change) -> PathChanges | None:
     assert change.old and change.new
     if not is_dataset(repo.path / change.path):
         return None
     child = Repo(repo.path / change.path)
     try:
         here = all(child.resolve(f"{e.sha}^{{commit}}") for e in (change.old, change.new))
-        return _repo_paths(child, change.old.sha, change.new.sha) if here else None
+        return _compare_repo(child, change.old.sha, change.new.sha) if here else None
     finally:
         child.close()
 
@@ -362,28 +364,28 @@ def _subdataset(repo: Repo, change: _Change) -> PathChanges | None:
 # Spec, code, image
 
 
-def _code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
-    return ((c.status, c.path) for c in _changes(repo, old, new, *_code_paths(repo, old, new)))
+def _compare_code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
+    return ((c.status, c.path) for c in _read_changes(repo, old, new, *_code_paths(repo, old, new)))
 
 
 def _code_paths(repo: Repo, old: str, new: str) -> list[str]:
     """Return the spec, the pipeline's own files, and the shared code that is pinned."""
-    return [*SPECS, CODE, PINNED_CODE, *sorted(_own(repo, old, new))]
+    return [*SPECS, CODE, PINNED_CODE, *sorted(_read_own_files(repo, old, new))]
 
 
-def _own(repo: Repo, *commits: str) -> frozenset[str]:
+def _read_own_files(repo: Repo, *commits: str) -> frozenset[str]:
     return frozenset[str]().union(*(listed_own(repo, commit) or () for commit in commits))
 
 
-def _patch(repo: Repo, old: str, new: str) -> str:
+def _make_patch(repo: Repo, old: str, new: str) -> str:
     options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
     paths = (f":(top,literal){path}" for path in _code_paths(repo, old, new))
     return repo.git("diff", *options, old, new, "--", *paths).decode("utf-8", "replace")
 
 
-def _image(repo: Repo, old: str, new: str) -> list[str]:
+def _compare_images(repo: Repo, old: str, new: str) -> list[str]:
     """Return what changed between the images in use: the packages of a host environment, else the content id."""
-    before, after = _image_at(repo, old), _image_at(repo, new)
+    before, after = _read_image(repo, old), _read_image(repo, new)
     if before == after:
         return []
     texts = [image[2] if image else "" for image in (before, after)]
@@ -393,7 +395,7 @@ def _image(repo: Repo, old: str, new: str) -> list[str]:
     return [f"{names[0]} → {names[1]}"]
 
 
-def _image_at(repo: Repo, commit: str) -> tuple[str, str, str] | None:
+def _read_image(repo: Repo, commit: str) -> tuple[str, str, str] | None:
     """Return the image registered at a commit.
 
     Where it lies, its content id, and its text if it is a small one in git.
@@ -411,7 +413,7 @@ def _image_at(repo: Repo, commit: str) -> tuple[str, str, str] | None:
 # Datums
 
 
-def _datums(
+def _compare_datums(
     repo: Repo, old: str, new: str, before: dict[str, Published], after: dict[str, Published]
 ) -> tuple[DatumChange, ...]:
     names = [n for n in sorted(before.keys() | after.keys()) if before.get(n) != after.get(n)]
@@ -437,7 +439,7 @@ def _files_of(repo: Repo, commit: str, datums: Sequence[Published]) -> dict[str,
     paths = added_paths(repo, [c for c, _ in records.values()])
     wanted = {p for found in paths.values() for p in found}
     every = {e.path: e for e in repo.ls_tree(commit, recursive=True) if e.path in wanted} if wanted else {}
-    content = _content(repo, every.values())
+    content = _read_content_ids(repo, every.values())
     known = StoredResults(repo) if len(records) < len(datums) else None
     result: dict[str, dict[str, str] | None] = {}
     for d in datums:

@@ -10,7 +10,7 @@ from minipach.cli.schedule import Terminal, summary
 from minipach.model.attempt import Attempt, DatumResult
 from minipach.model.states import PipelineState
 from minipach.scheduling.events import DatumFailed, Message, PipelineEnded, PipelineStarted, Progress
-from minipach.scheduling.report import PipelineReport, ScheduleReport
+from minipach.scheduling.schedule_report import PipelineReport, ScheduleReport
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import spec
 

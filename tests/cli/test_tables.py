@@ -11,7 +11,7 @@ import pytest
 from minipach.cli.tables import STATES, table_lines
 from minipach.planning.plan import Action
 from minipach.planning.status import State
-from minipach.rerun.trial import Outcome
+from minipach.rerun.repeated_run import Outcome
 from tests.fixtures.projects import Study
 
 _ROWS = [["a", "current", "3"], ["a long name", "failed", "10"], ["größe 漢字", "unheard of", ""]]

@@ -12,7 +12,7 @@ import pytest
 from minipach.console import report_page, thumbnails
 from minipach.console.report_page import LARGEST, report_html
 from minipach.project.project import Project
-from minipach.views.report import ProjectReport, ReportedDatum, ReportedOutput, read_report
+from minipach.views.project_report import ProjectReport, ReportedDatum, ReportedOutput, read_report
 from tests.fixtures.pictures import bomb, large_picture
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import PIXEL, troubled

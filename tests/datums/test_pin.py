@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minipach.datums.inputs import SnapshotStore
-from minipach.datums.pin import pin
+from minipach.datums.pin import pinned_commit
 from minipach.datums.snapshot import read_snapshot
 from minipach.git.repo import GITLINK, TreeEntry
 from minipach.model.plain_folder import PlainFolder
@@ -162,7 +162,7 @@ def test_a_snapshot_is_brought_up_to_date_as_if_read_again(root: Files, tmp_path
             elif not (root.path / name).is_symlink():
                 root.put(name, str(step % 3))
         tip = root.commit()
-        at = pin(root, folder, tip, ())
+        at = pinned_commit(root, folder, tip, ())
         assert at is not None
         read = read_snapshot(root, at, folder=folder)
         assert (
@@ -198,6 +198,6 @@ def test_a_gitlink_alone_is_an_empty_folder(root: Files) -> None:
     tree = root.write_tree([TreeEntry(GITLINK, "1" * 40, "data/sub")])
     tip = root.commit_tree(tree, "links alone")
     folder = PlainFolder("", "data")
-    at = pin(root, folder, tip, ["data/sub"])
+    at = pinned_commit(root, folder, tip, ["data/sub"])
     assert at == tip
     assert read_snapshot(root, tip, folder=folder).files == {}

@@ -13,7 +13,7 @@ from minipach.model.attempt import Attempt, DatumResult
 from minipach.model.local_state import LocalState
 from minipach.planning.plan import ACTIONS
 from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress
-from minipach.scheduling.report import PipelineReport
+from minipach.scheduling.schedule_report import PipelineReport
 
 PAGE = (Path(__file__).parents[2] / "docs" / "design" / "formats.md").read_text()
 CODES = {name: value for name, value in vars(launch_protocol).items() if isinstance(value, int) and name.isupper()}

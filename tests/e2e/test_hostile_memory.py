@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rq.job import Job
 
 from minipach.executors.local import status_file
-from minipach.executors.outcomes import check_outcome
+from minipach.executors.outcome_check import check_outcome
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import QueueStore

@@ -23,7 +23,7 @@ from minipach.model.repo_layout import RESULT_REFS
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
-from minipach.publish.fold_results import fold
+from minipach.publish.fold_results import fold_results
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.work_sets import make_set
 from tests.fixtures.fake_kubernetes import fake_cluster, on_kubernetes
@@ -208,7 +208,7 @@ def test_each_set_comes_back_once_with_what_became_of_it(bench: Bench) -> None:
     assert all(end.host and end.seconds > 0 for end in ends.values())
     assert bench.results() == {one.id, both.id}
     assert bench.engine.poll(0) == []
-    fold(Repo(bench.study.root / "edges"))
+    fold_results(Repo(bench.study.root / "edges"))
     bench.engine.settle(sets)
     assert bench.study.schedule("edges", code=1)["edges"]["counts"]["ran"] == 0, (
         "the results are there: only b and d are tried"
@@ -341,7 +341,7 @@ def test_nothing_is_left_behind(bench: Bench) -> None:
     bench.engine.submit(sets)
     bench.ends(1)
     repo = Repo(bench.study.root / "edges")
-    fold(repo)
+    fold_results(repo)
     bench.engine.settle(sets)
     bench.engine.cancel()
     bench.engine.close()

@@ -17,7 +17,7 @@ from minipach.project.project import Project, find_project
 from minipach.project.targets import parse_targets
 from minipach.scheduling import service
 from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress, Reporter
-from minipach.scheduling.report import Options
+from minipach.scheduling.schedule_report import Options
 from minipach.scheduling.stalled import remarks
 from minipach.support.errors import Finding
 from minipach.views.doctor import examine

@@ -17,14 +17,14 @@ from minipach.planning.plan import (
     ACTIONS,
     Plan,
     PlannedDatum,
-    content_pays,
-    force,
+    equal_content_hint,
+    force_datums,
     make_plan,
     mark_failures,
     mark_new_names,
     publish_forced,
     reason_for,
-    visible_names,
+    visible_names_note,
 )
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
@@ -173,16 +173,16 @@ def test_a_datum_whose_names_stay_visible_says_why() -> None:
     part = task("a", "1")._replace(words=("a.b",), visible='{images.stem} is "a", a part of its name')
     wanted = 'new content; a part of its name is visible: {images.stem} is "a", a part of its name'
     assert steps(part).steps[0].reason == wanted
-    assert visible_names([seen]) == '1 datum with visible names, which count: a: "a" is in its name twice'
-    assert visible_names([seen, seen, seen]).endswith("twice (and 2 more; minipach plan --json)")
+    assert visible_names_note([seen]) == '1 datum with visible names, which count: a: "a" is in its name twice'
+    assert visible_names_note([seen, seen, seen]).endswith("twice (and 2 more; minipach plan --json)")
 
 
 def test_what_would_pay_is_said_in_plain_words() -> None:
-    assert content_pays(12) == (
+    assert equal_content_hint(12) == (
         '12 datums have the same content as others; with "identity: content" they would be computed once '
         "(docs/design/identity.md)"
     )
-    assert content_pays(1).startswith('1 datum has the same content as others; with "identity: content" it would')
+    assert equal_content_hint(1).startswith('1 datum has the same content as others; with "identity: content" it would')
 
 
 # Counts, JSON
@@ -270,18 +270,18 @@ def test_a_plan_from_an_earlier_one_is_the_same(
 def test_forced_datums_run_whatever_is_known() -> None:
     known = Shelf((result("b", "2"), ["b"]))
     made = steps(task("a", "1"), task("b", "2"), task("c", "3"), state=published(("a", "1", "")), known=known)
-    found = force(made, {"a", "b", "c"})
+    found = force_datums(made, {"a", "b", "c"})
     assert [(s.action, s.reason, s.source) for s in found.steps] == [
         ("run", "forced", None),
         ("run", "forced", None),
         ("run", "new content", None),
     ]
-    assert force(made, set()) == made
+    assert force_datums(made, set()) == made
 
 
 def test_what_is_removed_cannot_be_forced() -> None:
     made = steps(state=published(("a", "1", "")))
-    assert force(made, {"a"}) == made
+    assert force_datums(made, {"a"}) == made
 
 
 def test_a_forced_result_is_published_again() -> None:

@@ -12,7 +12,7 @@ from prov.model import ProvActivity, ProvDocument, ProvGeneration, ProvUsage
 from rocrate.rocrate import ROCrate
 
 from minipach.provenance.bids import description
-from minipach.provenance.model import Code, Commit, Computation, Environment, FileUse, FileVersion, Lineage
+from minipach.provenance.lineage import Code, Commit, Computation, Environment, FileUse, FileVersion, Lineage
 from minipach.provenance.prov import as_prov
 from minipach.provenance.ro_crate import METADATA, as_crate, write_crate
 from minipach.provenance.trace import Tracer

@@ -10,7 +10,7 @@ import pytest
 
 from minipach.git.repo import Repo
 from minipach.project.project import Project, find_project
-from minipach.publish.contents import keep_within_limit, move, trim
+from minipach.publish.contents import keep_within_limit, move_contents, trim
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study
@@ -49,18 +49,18 @@ def project_of(files: Files) -> Project:
 
 
 def test_the_last_copy_stays(images: Files) -> None:
-    (moved,) = move(project_of(images), "drop", ["images"])
+    (moved,) = move_contents(project_of(images), "drop", ["images"])
     assert (moved.contents, moved.size, moved.kept) == (2, 2 * SIZE, 1)
     assert [problem.code for problem in moved.problems] == ["contents.not-drop"]
     assert here(images) == ["c"]
-    (moved,) = move(project_of(images), "get", ["images"])
+    (moved,) = move_contents(project_of(images), "get", ["images"])
     assert (moved.contents, moved.problems) == (2, ())
     assert here(images) == ["a", "b", "c"]
 
 
 def test_what_is_required_here_stays(images: Files) -> None:
     images.git("annex", "required", "here", "include=a")
-    move(project_of(images), "drop", ["images"])
+    move_contents(project_of(images), "drop", ["images"])
     assert here(images) == ["a", "c"]
 
 
@@ -93,7 +93,7 @@ def test_the_setting(images: Files) -> None:
 
 def test_an_unknown_name(images: Files) -> None:
     with pytest.raises(UserError) as caught:
-        move(project_of(images), "get", ["imgaes"])
+        move_contents(project_of(images), "get", ["imgaes"])
     assert caught.value.problems[0].code == "project.no-such-pipeline"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH
-from minipach.publish.fold_results import fold
-from minipach.publish.merge_results import merge
+from minipach.publish.fold_results import fold_results
+from minipach.publish.merge_results import merge_results
 from minipach.records.results_branch import StoredResults, own_branch
 from tests.fixtures.clones import add_pending, add_result, datum_id, drop_result, names
 from tests.fixtures.repos import Files
@@ -29,7 +29,7 @@ def pair(tmp_path: Path) -> tuple[Files, Files]:
 def merge_in(here: Files, there: Files) -> str | None:
     """Merge there's results into here's; the commit that here's are at now."""
     here.git("fetch", "--quiet", str(there.path), RESULTS_BRANCH)
-    merge(here, here.line("rev-parse", "FETCH_HEAD"), "there")
+    merge_results(here, here.line("rev-parse", "FETCH_HEAD"), "there")
     return here.resolve(RESULTS_BRANCH)
 
 
@@ -51,7 +51,7 @@ def test_both_ways_of_merging_have_the_same_results(pair: tuple[Files, Files]) -
     here.git("branch", "before", "minipach")
     merge_in(here, there)
     there.git("fetch", "--quiet", str(here.path), "before")
-    merge(there, there.line("rev-parse", "FETCH_HEAD"), "here")
+    merge_results(there, there.line("rev-parse", "FETCH_HEAD"), "here")
     assert len(names(there)) == 3
     assert here.listing(RESULTS_BRANCH) == there.listing(RESULTS_BRANCH)
 
@@ -145,7 +145,7 @@ def test_a_push_into_this_repo_during_a_merge_is_kept(pair: tuple[Files, Files])
 def test_a_push_into_this_repo_while_results_are_stored_is_kept(pair: tuple[Files, Files]) -> None:
     here = Overtaken(pair[0].path)
     add_pending(here, "a1", "mine")
-    assert fold(here) == 1
+    assert fold_results(here) == 1
     assert sorted(names(here).values()) == ["common", "mine", "pushed"]
     assert here.refs(RESULT_REFS) == {}
 
@@ -160,7 +160,7 @@ def test_the_first_results_of_a_fresh_clone_come_on_top_of_its_remotes(
     here.git("clone", "--quiet", str(here.path), str(tmp_path / "clone"))
     fresh = Files(tmp_path / "clone")
     add_pending(fresh, "a1", "mine")
-    assert fold(fresh) == 1
+    assert fold_results(fresh) == 1
     assert sorted(names(fresh).values()) == ["common", "mine"]
     assert fresh.line("rev-parse", f"{RESULTS_BRANCH}^") == here.resolve(RESULTS_BRANCH)
 
@@ -197,6 +197,6 @@ def test_a_fresh_clone_reads_its_remotes_results_until_it_has_its_own(
 def test_a_pending_result_that_no_worker_writes_is_left_out(pair: tuple[Files, Files], changes: dict[str, Any]) -> None:
     here, _ = pair
     add_pending(here, "a1", "mine", **changes)
-    assert fold(here) == 0
+    assert fold_results(here) == 0
     assert sorted(names(here).values()) == ["common"]
     assert here.refs(RESULT_REFS) == {}, "it is looked at once"

@@ -24,7 +24,7 @@ from minipach.records.job_database import Ledger
 from minipach.records.job_history import read_job
 from minipach.records.job_logs import note_set
 from minipach.records.log_stream import follow
-from minipach.scheduling.report import PipelineReport, ScheduleReport
+from minipach.scheduling.schedule_report import PipelineReport, ScheduleReport
 from minipach.views.usage import histogram, summarize, usage_of
 from tests.fixtures.leftovers import Background, hold, leftovers, unpublished, until
 from tests.fixtures.projects import SHOWN, Study

@@ -11,7 +11,7 @@ import pytest
 from minipach.git.fast_import import Stream
 from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
-from minipach.publish.fold_results import fold
+from minipach.publish.fold_results import fold_results
 from minipach.records.results_branch import StoredResults, folder_of
 from tests.fixtures.repos import Files, tree_of
 
@@ -64,13 +64,13 @@ def test_without_results_nothing_is_known(repo: Files) -> None:
     assert known.of(ID) == ()
     assert known.named(ID, "a.png") is None
     assert known.folders_of(ID) == []
-    assert fold(repo) == 0
+    assert fold_results(repo) == 0
     assert repo.resolve(RESULTS_BRANCH) is None
 
 
 def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", d__a="alpha", b="beta"))
-    assert fold(repo) == 1
+    assert fold_results(repo) == 1
     assert set(repo.listing(RESULTS_BRANCH)) == {
         f"ab/{ID}/out/d/a".encode(),
         f"ab/{ID}/out/b".encode(),
@@ -91,7 +91,7 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
 
 def test_outputs_are_kept_relative_to_their_place(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", dest="x/y", d__a="alpha", b="beta"))
-    fold(repo)
+    fold_results(repo)
     known = StoredResults(repo)
     [found] = known.of(ID)
     assert (found.dest, [e.path for e in known.files(found)]) == ("x/y", ["b", "d/a"])
@@ -99,7 +99,7 @@ def test_outputs_are_kept_relative_to_their_place(repo: Files) -> None:
 
 def test_a_result_without_outputs_is_a_result(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png"))
-    fold(repo)
+    fold_results(repo)
     known = StoredResults(repo)
     [found] = known.of(ID)
     assert found.tree is None
@@ -111,7 +111,7 @@ def test_any_path_and_mode_comes_through(repo: Files) -> None:
     blob = repo.hash_blob(b"../.git/annex/objects/x")
     datum["files"] = [['quo"te \\ ü', SYMLINK, blob], ["new\nline/\udcff", "100755", blob]]
     pending(repo, "s1", datum)
-    fold(repo)
+    fold_results(repo)
     known = StoredResults(repo)
     assert set(known.files(known.of(ID)[0])) == {TreeEntry(mode, sha, path) for path, mode, sha in datum["files"]}
 
@@ -119,13 +119,13 @@ def test_any_path_and_mode_comes_through(repo: Files) -> None:
 def test_many_results_are_one_commit(repo: Files) -> None:
     for i in range(5):
         pending(repo, f"s{i}", described(repo, f"{i}.png", f"{i}{i}" + "0" * 62, x=str(i)))
-    assert fold(repo) == 5
+    assert fold_results(repo) == 5
     assert log(repo) == ["minipach: 5 results: 0.png, 1.png, 2.png ..."]
 
 
 def test_a_set_may_bring_several_results(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", x="1"), described(repo, "b.png", OTHER, x="2"))
-    assert fold(repo) == 2
+    assert fold_results(repo) == 2
     assert StoredResults(repo).ids == {ID, OTHER}
 
 
@@ -134,9 +134,9 @@ def test_a_set_may_bring_several_results(repo: Files) -> None:
 
 def test_two_names_of_one_id_are_two_results(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    fold(repo)
+    fold_results(repo)
     pending(repo, "s2", described(repo, "b.png", b="beta"))
-    fold(repo)
+    fold_results(repo)
     known = StoredResults(repo)
     assert known.ids == {ID}
     assert {r.name for r in known.of(ID)} == {"a.png", "b.png"}
@@ -151,26 +151,26 @@ def test_two_names_in_one_fold_are_two_results_too(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
     pending(repo, "s2", described(repo, "b.png", b="beta"))
     pending(repo, "s3", described(repo, "c.png", c="gamma"))
-    assert fold(repo) == 3
+    assert fold_results(repo) == 3
     assert {r.name for r in StoredResults(repo).of(ID)} == {"a.png", "b.png", "c.png"}
 
 
 def test_the_same_datum_twice_is_one_result_the_first(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="first"))
-    fold(repo)
+    fold_results(repo)
     before = repo.resolve(RESULTS_BRANCH)
     pending(repo, "s1", described(repo, "a.png", a="second"))
-    assert fold(repo) == 0
+    assert fold_results(repo) == 0
     assert repo.resolve(RESULTS_BRANCH) == before
     assert repo.refs(RESULT_REFS) == {}
 
 
 def test_a_forced_result_takes_the_place_of_the_old_one(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="first", old="x"))
-    fold(repo)
+    fold_results(repo)
     [old] = StoredResults(repo).of(ID)
     pending(repo, "s2", {**described(repo, "a.png", a="second"), "forced": True})
-    assert fold(repo) == 1
+    assert fold_results(repo) == 1
     known = StoredResults(repo)
     [found] = known.of(ID)
     assert found.where == old.where
@@ -192,22 +192,22 @@ def test_the_folder_of_a_result() -> None:
 
 def test_to_fold_twice_is_no_harm(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    fold(repo)
+    fold_results(repo)
     before = repo.refs("refs/")
-    assert fold(repo) == 0
+    assert fold_results(repo) == 0
     assert repo.refs("refs/") == before
 
 
 def test_a_fold_that_was_killed_before_its_last_step_is_done_again(repo: Files) -> None:
     """The new commit was stored, then came the kill: neither the branch nor the refs had moved."""
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    fold(repo)
+    fold_results(repo)
     pending(repo, "s2", described(repo, "b.png", OTHER, b="beta"))
     stream = Stream("refs/minipach/build/results", repo.resolve(RESULTS_BRANCH), "X <x@example.org> 1 +0000")
     stream.commit("half done")
     stream.write(FILE, b"junk", "junk")
     stream.run(repo)
-    assert fold(repo) == 1
+    assert fold_results(repo) == 1
     assert log(repo) == ["minipach: 1 result: b.png", "minipach: 1 result: a.png"]
     assert b"junk" not in repo.listing(RESULTS_BRANCH)
     assert set(repo.refs("refs/minipach/")) == set()
@@ -216,10 +216,10 @@ def test_a_fold_that_was_killed_before_its_last_step_is_done_again(repo: Files) 
 def test_a_result_that_was_folded_though_its_ref_is_still_there_is_not_folded_again(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
     ref, commit = repo.refs(RESULT_REFS).popitem()
-    fold(repo)
+    fold_results(repo)
     before = repo.resolve(RESULTS_BRANCH)
     repo.git("update-ref", ref, commit)
-    assert fold(repo) == 0
+    assert fold_results(repo) == 0
     assert (repo.resolve(RESULTS_BRANCH), repo.refs(RESULT_REFS)) == (before, {})
 
 
@@ -233,7 +233,7 @@ def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
             self.git("update-ref", RESULTS_BRANCH, meanwhile)
             super().update_refs(lines)
 
-    assert fold(Shared(repo.path)) == 1
+    assert fold_results(Shared(repo.path)) == 1
     assert repo.line("rev-parse", f"{RESULTS_BRANCH}^") == meanwhile
     assert set(StoredResults(repo).ids) == {ID}
     assert repo.refs(RESULT_REFS) == {}
@@ -252,7 +252,7 @@ def test_a_set_that_ends_once_more_meanwhile_is_folded_as_it_is_then(repo: Files
             self.git("update-ref", ref, second)
             super().update_refs(lines)
 
-    assert fold(Moving(repo.path)) == 1
+    assert fold_results(Moving(repo.path)) == 1
     [found] = StoredResults(repo).of(ID)
     assert repo.read(RESULTS_BRANCH, f"{found.where}/out/a") == b"second"
     assert repo.refs(RESULT_REFS) == {}
@@ -270,9 +270,9 @@ def test_to_fold_what_never_rests_is_given_up(repo: Files) -> None:
             super().update_refs(lines)
 
     with pytest.raises(GitError):
-        fold(Restless(repo.path), tries=3)
+        fold_results(Restless(repo.path), tries=3)
     assert len(asked) == 3
-    assert fold(repo) == 1
+    assert fold_results(repo) == 1
 
 
 def test_a_fold_that_fails_changes_nothing(repo: Files) -> None:
@@ -280,15 +280,15 @@ def test_a_fold_that_fails_changes_nothing(repo: Files) -> None:
     lock = repo.path / ".git" / (RESULTS_BRANCH + ".lock")
     lock.touch()
     with pytest.raises(GitError):
-        fold(repo)
+        fold_results(repo)
     assert (repo.resolve(RESULTS_BRANCH), len(repo.refs(RESULT_REFS))) == (None, 1)
     lock.unlink()
-    assert fold(repo) == 1
+    assert fold_results(repo) == 1
 
 
 def test_a_ref_without_results_goes(repo: Files) -> None:
     repo.git("update-ref", RESULT_REFS + "s1", "HEAD")
-    assert fold(repo) == 0
+    assert fold_results(repo) == 0
     assert repo.refs(RESULT_REFS) == {}
     assert repo.resolve(RESULTS_BRANCH) is None
 
@@ -298,7 +298,7 @@ def test_a_ref_without_results_goes(repo: Files) -> None:
 
 def test_what_is_no_result_is_passed_over(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    fold(repo)
+    fold_results(repo)
     blob = repo.hash_blob(b"x")
     repo.update_refs(
         [
@@ -330,6 +330,6 @@ def test_what_is_no_result_is_passed_over(repo: Files) -> None:
 def test_what_is_known_is_what_the_branch_held_then(repo: Files) -> None:
     known = StoredResults(repo)
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    fold(repo)
+    fold_results(repo)
     assert ID not in known
     assert ID in StoredResults(repo)

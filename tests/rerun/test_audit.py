@@ -16,7 +16,7 @@ import pytest
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
 from minipach.rerun.audit import _slots
-from minipach.rerun.trial import PublishedFile, _equal
+from minipach.rerun.repeated_run import PublishedFile, _equal
 from minipach.support.git_objects import blob_id
 from tests.fixtures.projects import MINIPACH, PATIENCE, SHOWN, Study
 

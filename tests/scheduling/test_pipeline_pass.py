@@ -19,7 +19,7 @@ from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.records.log_stream import follow
 from minipach.scheduling.events import Event, Reporter
-from minipach.scheduling.report import Options, ScheduleReport
+from minipach.scheduling.schedule_report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler
 from tests.fixtures.projects import Study
 

@@ -17,7 +17,7 @@ from minipach.services.decide import (
     Situation,
     decide,
     pause_after,
-    word_for,
+    state_word,
 )
 
 READY_A, READY_B = Running("a", "ready", 9.0), Running("b", "ready", 9.0)
@@ -68,13 +68,13 @@ WORDS = [
 
 @pytest.mark.parametrize(("situation", "word"), WORDS)
 def test_each_situation_has_a_word(situation: Situation, word: str) -> None:
-    assert word_for(situation, is_stopped=False, problem="") == word
+    assert state_word(situation, is_stopped=False, problem="") == word
 
 
 def test_a_problem_is_shown_only_while_nothing_serves() -> None:
-    assert word_for(Situation(None), is_stopped=False, problem="no image") == "blocked"
-    assert word_for(Situation("a", serving=READY_A), is_stopped=False, problem="no image") == "serving"
-    assert word_for(Situation(None), is_stopped=True, problem="") == "stopped"
+    assert state_word(Situation(None), is_stopped=False, problem="no image") == "blocked"
+    assert state_word(Situation("a", serving=READY_A), is_stopped=False, problem="no image") == "serving"
+    assert state_word(Situation(None), is_stopped=True, problem="") == "stopped"
 
 
 WISHES = {"want a": "a", "want b": "b", "want c": "c", "want none": None}

@@ -14,7 +14,7 @@ import pytest
 from minipach.project.project import find_project
 from minipach.templates.adopt import Adoption, adoption, first_look, read_group
 from minipach.templates.makefile import MakeRule
-from minipach.templates.stage import Stage
+from minipach.templates.stage_draft import Stage
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study, need
 from tests.fixtures.refusals import refused

@@ -9,7 +9,7 @@ import pytest
 
 from minipach.support.errors import UserError
 from minipach.templates.makefile import read_target
-from minipach.templates.stage import script
+from minipach.templates.stage_draft import stage_script
 from tests.fixtures.projects import need
 
 pytestmark = pytest.mark.usefixtures("programs")
@@ -110,7 +110,7 @@ def as_run(folder: Path, text: str, target: str) -> tuple[int, str, tuple[str, .
     """Return the exit code of the script made of a target, the file that it writes, and what is left out."""
     stage = read_target(makefile(folder, text), target)
     (folder / "pfs/out").mkdir(parents=True)
-    (folder / "run.sh").write_text(script(stage, [], []))
+    (folder / "run.sh").write_text(stage_script(stage, [], []))
     (folder / "here").mkdir()
     env = {"PFS": str(folder / "pfs"), "PATH": "/usr/bin:/bin", "HOME": "/at home", "TMPDIR": str(folder)}
     done = subprocess.run(["sh", "../run.sh"], cwd=folder / "here", env=env, check=False, capture_output=True)

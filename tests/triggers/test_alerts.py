@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import pytest
 
 from minipach.project.project import Project
-from minipach.scheduling.clocks import add_due_ticks
+from minipach.scheduling.add_ticks import add_due_ticks
 from minipach.spec.cron_line import parse_moment
 from minipach.triggers import alerts
-from minipach.triggers.alert_channels import AlertMessage, NotSentError, channels
+from minipach.triggers.alert_channels import AlertMessage, NotSentError, configured_channels
 from tests.fixtures.mail_servers import PASSWORD, USER, mail_server
 from tests.fixtures.projects import Study
 from tests.fixtures.redis_servers import Redis, Workers
@@ -160,16 +160,16 @@ def test_bad_settings_are_one_line_and_stop_no_pass(study: Study, tmp_path: Path
     ):
         study.git(".", "config", f"minipach.alert.{key}", value)
         with refused("alert.bad-setting", f"minipach.alert.{key}"):
-            channels(repo)
+            configured_channels(repo)
         alerts.evaluate(Project(study.root))
         study.git(".", "config", "--unset", f"minipach.alert.{key}")
     study.git(".", "config", "minipach.alert.mail", "me@example.org")
     study.git(".", "config", "minipach.alert.smtp", "smtp://me@127.0.0.1:9")
     with refused("alert.bad-setting", "minipach.alert.smtp", "smtp-password-file"):
-        channels(repo)
+        configured_channels(repo)
     study.git(".", "config", "--file", ".datalad/config", "minipach.alert.command", f"touch {tmp_path}/ran")
     study.git(".", "config", "--unset", "minipach.alert.mail")
-    assert channels(repo) == []
+    assert configured_channels(repo) == []
 
 
 def test_mail_and_apprise(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_mail_and_apprise(study: Study, tmp_path: Path, monkeypatch: pytest.Monk
     study.git(".", "config", "minipach.alert.mail", "me@example.org")
     study.git(".", "config", "minipach.alert.smtp", "smtp://me@127.0.0.1:9")
     study.git(".", "config", "minipach.alert.apprise", "nonsense://")
-    found = channels(Project(study.root).repo)
+    found = configured_channels(Project(study.root).repo)
     assert [way.name for way in found] == ["mail", "apprise"]
     for way in found:
         with pytest.raises(NotSentError) as error:
@@ -250,7 +250,7 @@ def test_mail_arrives_with_the_reason_and_the_log(
         alerts.evaluate(project, now=NOW + 70)
         monkeypatch.setenv("MINIPACH_ALERT_SMTP_PASSWORD", "another")
         with pytest.raises(NotSentError) as refused:
-            channels(project.repo)[0].send(AlertMessage("title", "text", {}))
+            configured_channels(project.repo)[0].send(AlertMessage("title", "text", {}))
     assert received.logins == ["me"] * 3 and "another" not in str(refused.value)
     assert received.recipients == ["lab@example.org"] * 2
     begin, over = received.mails
@@ -340,7 +340,7 @@ def test_a_command_for_a_shell_gets_the_fix(study: Study, value: str) -> None:
     fix = done.problems[0].fix
     assert fix.startswith("git config minipach.alert.command ")
     study.ok("sh", "-c", fix)
-    assert [way.name for way in channels(Project(study.root).repo)] == ["command"]
+    assert [way.name for way in configured_channels(Project(study.root).repo)] == ["command"]
 
 
 def test_the_reason_of_a_command_is_its_last_line(study: Study) -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from minipach.model.pipeline import Resources
 from minipach.project.project import Project
-from minipach.scheduling.report import ScheduleReport
+from minipach.scheduling.schedule_report import ScheduleReport
 from minipach.support.errors import UserError
 from minipach.triggers import passes
 from minipach.triggers.commit_messages import NOTES, RunRequest, Wishes, mode_of, read_wishes
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from minipach.triggers.seen_refs import tips_of
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
@@ -183,7 +183,7 @@ def test_modes_and_skip_in_passes(study: Study, monkeypatch: pytest.MonkeyPatch)
         ran.clear()
         for _ in range(1 + doubled):
             hear(study)
-            answer(study.root, Kept())
+            answer_requests(study.root, Kept())
         return list(ran)
 
     def why() -> str:
@@ -217,19 +217,19 @@ def test_a_commit_that_asks_for_too_much_stops_no_pass(study: Study) -> None:
     study.copier()
     study.put("images/a", "a")
     hear(study)
-    answer(study.root, Kept())
+    answer_requests(study.root, Kept())
     commit(study, "x\n\nMinipach-Run: edges --force\nMinipach-Gpus: 999\nMinipach-Memory: much")
     wanted = study.git("images", "rev-parse", "HEAD")[:12]
     study.put("images/b", "b")
     hear(study)
-    report = answer(study.root, Kept())
+    report = answer_requests(study.root, Kept())
     assert report is not None and [row.state for row in report.pipelines] == ["published"]
     looked = json.loads(Project(study.root).local.looked.read_text())
     assert [row["location"].partition(":")[0] for row in looked["problems"]] == [f"images {wanted}"] * 2
     note = study.git("images", "notes", "--ref=minipach", "show", wanted)
     assert "999 GPUs" in note and "Minipach-Memory: much" in note
     hear(study)
-    report = answer(study.root, Kept())
+    report = answer_requests(study.root, Kept())
     assert report is not None and json.loads(Project(study.root).local.looked.read_text())["problems"] == []
 
 
@@ -238,11 +238,11 @@ def test_run_with_resources_gives_the_same_results(study: Study, tmp_path: Path)
     study.copier()
     study.put("images/a", "a")
     hear(study)
-    answer(study.root, Kept())
+    answer_requests(study.root, Kept())
     commit(study, "x\n\nMinipach-Run: edges --force\nMinipach-Memory: 100\nMinipach-Vcpus: 1")
     before = study.outputs("edges")
     hear(study)
-    report = answer(study.root, Kept())
+    report = answer_requests(study.root, Kept())
     assert report is not None and report.pipelines[0].counts["ran"] == 1
     assert study.outputs("edges") == before and study.plan()["edges"]["counts"]["run"] == 0
 
@@ -264,7 +264,7 @@ def test_commits_ask_for_experiments(study: Study) -> None:
         commit(study, message, repo)
         hear(study)
         kept = Kept()
-        answer(study.root, kept)
+        answer_requests(study.root, kept)
         looked = json.loads(Project(study.root).local.looked.read_text())
         return [problem["text"] for problem in looked["problems"]]
 

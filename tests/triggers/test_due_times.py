@@ -12,11 +12,11 @@ import time_machine
 
 from minipach.model.clock import tick_name
 from minipach.project.project import Project
-from minipach.scheduling.clocks import add_due_ticks
+from minipach.scheduling.add_ticks import add_due_ticks
 from minipach.scheduling.events import Event, Message
 from minipach.spec.cron_line import parse_moment
 from minipach.triggers.due_times import DueTimes
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import PATIENCE, Study
 from tests.fixtures.receivers import serving
@@ -113,13 +113,13 @@ def test_kill_between_the_commit_of_a_tick_and_its_schedule(study: Study) -> Non
     child = os.fork()
     if not child:
         try:
-            answer(study.root, KilledAtTick())
+            answer_requests(study.root, KilledAtTick())
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert len(ticks(study)) == 2 and not state.database.exists()
     assert state.taken.exists()  # the watcher and the receiver start another pass for it
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     assert len(study.outputs("report")) == 2
     jobs = study.minipach("jobs", "report", "--json").json["jobs"]
     assert [(job["cause"], job["counts"]["ran"]) for job in jobs] == [("clock", 2)]

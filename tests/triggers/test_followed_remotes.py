@@ -9,7 +9,7 @@ import pytest
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.triggers import followed_remotes
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from minipach.triggers.push_back import push_back
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
@@ -153,7 +153,7 @@ def test_results_are_pushed_and_the_pass_after_that_does_nothing(study: Study, f
     state = Project(study.root).local
     pushed(study, forge / "images.git", a="a")
     state.heard.write_text("gitea: push\n")
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     shown = study.ok("git", "ls-tree", "--name-only", "HEAD", cwd=forge / "edges.git").split()
     assert "a" in shown
     heads = [head_of(study, forge / name) for name in ("study.git", "edges.git", "images.git")]
@@ -162,6 +162,6 @@ def test_results_are_pushed_and_the_pass_after_that_does_nothing(study: Study, f
         "edges", "rev-parse", "minipach"
     )
     state.heard.write_text("gitea: push\n")  # the event of our own push
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     assert [head_of(study, forge / name) for name in ("study.git", "edges.git", "images.git")] == heads
     assert not state.heard.exists()

@@ -22,7 +22,7 @@ from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.scheduling.events import Event
 from minipach.triggers import bare_repos, passes
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from minipach.triggers.watcher import Watcher, WatchOptions
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import MINIPACH, Study
@@ -132,13 +132,13 @@ class Triggers(RuleBasedStateMachine):
     @rule()
     def make_pass(self) -> None:
         """Make the pass that was asked for, if one was."""
-        answer(self.study.root, Kept())
+        answer_requests(self.study.root, Kept())
 
     @rule(at=st.integers(0, 8))
     def make_pass_that_is_killed(self, at: int) -> None:
         """Make a pass that ends at one of its first events."""
         with contextlib.suppress(Killed):
-            answer(self.study.root, Fatal(at))
+            answer_requests(self.study.root, Fatal(at))
 
     @rule()
     def watch(self) -> None:
@@ -149,8 +149,8 @@ class Triggers(RuleBasedStateMachine):
                 file.write(f"{line}\n")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(passes, "ask", hear)
-            patch.setattr(passes, "start", lambda project: hear(project, "again"))
+            patch.setattr(passes, "ask_for_pass", hear)
+            patch.setattr(passes, "start_pass", lambda project: hear(project, "again"))
             watcher = Watcher(Project(self.study.root), WatchOptions(3600, 3600), Kept())
             watcher.end()
             watcher.run()

@@ -12,7 +12,7 @@ from minipach.model.clock import tick_name
 from minipach.project.project import Project
 from minipach.publish.tick_commits import commit_asked
 from minipach.records.tick_repo import read_ticks
-from minipach.scheduling.clocks import add_due_ticks, next_due
+from minipach.scheduling.add_ticks import add_due_ticks, next_due
 from minipach.spec.cron_line import parse_moment
 from tests.fixtures.projects import Study
 

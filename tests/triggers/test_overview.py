@@ -10,7 +10,7 @@ import pytest
 from minipach.project.project import Project
 from minipach.triggers import hooks
 from minipach.triggers.overview import SOURCES, overview
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from minipach.triggers.trigger import TriggerRow
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
@@ -53,7 +53,7 @@ def test_reason_why_nothing_was_done(study: Study) -> None:
     hooks.install(Project(study.root))
     state = Project(study.root).local
     state.heard.write_text("a\n")
-    answer(study.root, Kept())
+    answer_requests(study.root, Kept())
     shown = study.minipach("triggers")
     assert shown.code == 0, shown.err
     assert "images" in shown.out and "installed" in shown.out

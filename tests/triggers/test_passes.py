@@ -18,9 +18,9 @@ from minipach.model.local_state import LocalState
 from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
-from minipach.scheduling.report import ScheduleReport
+from minipach.scheduling.schedule_report import ScheduleReport
 from minipach.triggers import hooks, passes
-from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting, settling
+from minipach.triggers.passes import answer_requests, ask_for_pass, by_itself, cause_of, is_waiting, settling
 from tests.fixtures.leftovers import until
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
@@ -39,17 +39,17 @@ def hear(study: Study, *lines: str) -> None:
 
 
 def test_nothing_heard_nothing_done(study: Study) -> None:
-    assert answer(study.root, Kept()) is None
+    assert answer_requests(study.root, Kept()) is None
     assert not state_of(study).looked.exists()
 
 
 def test_one_pass_answers_all_lines(study: Study) -> None:
     hear(study, "anything", "refs/heads/x", "")
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     look = json.loads(state_of(study).looked.read_text())
     assert (look["schema"], look["heard"], look["problems"]) == (1, 3, [])
     assert not state_of(study).heard.exists() and not state_of(study).taken.exists()
-    assert answer(study.root, Kept()) is None
+    assert answer_requests(study.root, Kept()) is None
 
 
 def test_passes_in_a_row_wait_longer_and_a_single_save_does_not(study: Study) -> None:
@@ -63,7 +63,7 @@ def test_passes_in_a_row_wait_longer_and_a_single_save_does_not(study: Study) ->
         with state.answering.open("a") as lock:
             if held:
                 fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
-            thread = threading.Thread(target=answer, args=(study.root, Kept()))
+            thread = threading.Thread(target=answer_requests, args=(study.root, Kept()))
             thread.start()
             if held:
                 until_waited_for(lock)
@@ -82,7 +82,7 @@ def until_waited_for(lock: IO[str]) -> None:
 def test_lines_of_a_pass_that_was_killed_are_answered(study: Study) -> None:
     state_of(study).taken.write_text("one\ntwo\n")
     hear(study, "three")
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     assert json.loads(state_of(study).looked.read_text())["heard"] == 3
 
 
@@ -90,7 +90,7 @@ def test_error_of_the_user_is_an_answer(study: Study) -> None:
     study.git(".", "config", "minipach.executor", "nonsense")
     hear(study, "x")
     with refused("setting.bad-value", "minipach.executor", "nonsense"):
-        answer(study.root, Kept())
+        answer_requests(study.root, Kept())
     assert "nonsense" in json.loads(state_of(study).looked.read_text())["problems"][0]["text"]
     assert not state_of(study).taken.exists()
 
@@ -100,15 +100,15 @@ def test_waiting_is_removed_by_the_process_that_it_names(study: Study) -> None:
     for pid, left in ((os.getpid(), False), (1, True)):
         waiting.write_text(f"{pid} 17\n")
         hear(study, "x")
-        assert answer(study.root, Kept()) is not None
+        assert answer_requests(study.root, Kept()) is not None
         assert waiting.exists() == left
 
 
 def test_ask_starts_one_process_for_any_number_of_lines(study: Study) -> None:
     project = Project(study.root)
-    process = ask(project, "one\nline")
+    process = ask_for_pass(project, "one\nline")
     assert process is not None and is_waiting(project.local)
-    assert ask(project, "another") is None
+    assert ask_for_pass(project, "another") is None
     assert process.wait() == 0
     wait_until_quiet(study)
     assert json.loads(project.local.looked.read_text())["heard"] == 2
@@ -170,9 +170,9 @@ def test_next_pass_commits_the_superdataset_if_a_save_is_under_way(study: Study)
                 hear(study, "refs/heads/master")
 
     hear(study, "x")
-    first = answer(study.root, Saver())
+    first = answer_requests(study.root, Saver())
     assert first is not None and first.pipelines[0].state == "published" and first.commit is None
-    second = answer(study.root, Kept())
+    second = answer_requests(study.root, Kept())
     assert second is not None and second.commit == study.git(".", "rev-parse", "HEAD")
     assert study.git(".", "rev-parse", "HEAD:edges") == study.git("edges", "rev-parse", "HEAD")
 
@@ -186,7 +186,7 @@ def test_what_another_schedule_has_holds_up_no_other_pipeline(study: Study) -> N
         assert claims.take("edges")
         hear(study, "x")
         found: list[ScheduleReport | None] = []
-        waits = threading.Thread(target=lambda: found.append(answer(study.root, Kept())))
+        waits = threading.Thread(target=lambda: found.append(answer_requests(study.root, Kept())))
         waits.start()
         deadline = time.monotonic() + 120
         while not (study.root / "apart/a").is_symlink():
@@ -198,7 +198,7 @@ def test_what_another_schedule_has_holds_up_no_other_pipeline(study: Study) -> N
         waits.join(60)
         assert found[0] is not None
         assert {row.name: row.state for row in found[0].pipelines} == {"apart": "published", "edges": "waiting"}
-    report = answer(study.root, Kept())
+    report = answer_requests(study.root, Kept())
     assert report is not None and "edges: published" in [f"{row.name}: {row.state}" for row in report.pipelines]
 
 
@@ -237,10 +237,10 @@ def check_triggers(folder: Path, changes: list[tuple[str, str]], deliveries: lis
                 study.remove(f"images/{file}")
             if name == "triggered" and times:
                 hear(study, *["HEAD"] * times)
-                answer(study.root, Kept())
+                answer_requests(study.root, Kept())
         if name == "triggered":
             hear(study, *[f"refs/heads/master {old}"] * (late + 1))
-            answer(study.root, Kept())
+            answer_requests(study.root, Kept())
         else:
             study.schedule()
         found.append(study.outputs("edges"))
@@ -280,9 +280,9 @@ def test_kill_while_lines_are_taken_loses_none(study: Study, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(passes, "_read", killed)
         with pytest.raises(Killed):
-            answer(study.root, Kept())
+            answer_requests(study.root, Kept())
     assert state.taken.read_text() == "one\n"  # what the watcher and the receiver look for
     state.heard.write_text("two\n")
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     looked = json.loads(state.looked.read_text())
     assert looked["heard"] == 2 and not state.taken.exists() and not state.heard.exists()

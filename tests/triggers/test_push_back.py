@@ -9,7 +9,7 @@ import pytest
 
 from minipach.project.project import Project
 from minipach.triggers import hooks
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from minipach.triggers.push_back import push_back
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study, run
@@ -33,7 +33,7 @@ def one_pass(study: Study) -> Kept:
     with state.heard.open("a") as file:
         file.write("x\n")
     kept = Kept()
-    answer(study.root, kept)
+    answer_requests(study.root, kept)
     return kept
 
 

@@ -21,7 +21,7 @@ from minipach.git.repo import Repo
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.triggers import inotify, passes, watcher
-from minipach.triggers.passes import answer
+from minipach.triggers.passes import answer_requests
 from minipach.triggers.seen_refs import begin_pass, end_pass, moves, read_seen, tips_of
 from minipach.triggers.watcher import Watcher, WatchOptions, read_watch, watch_options
 from tests.fixtures.passes import Kept, wait_until_quiet
@@ -42,8 +42,8 @@ def wait_for(condition: Callable[[], object]) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What watchers ask for, in place of passes."""
     found: list[str] = []
-    monkeypatch.setattr(passes, "ask", lambda project, line: found.append(line))
-    monkeypatch.setattr(passes, "start", lambda project: found.append("start"))
+    monkeypatch.setattr(passes, "ask_for_pass", lambda project, line: found.append(line))
+    monkeypatch.setattr(passes, "start_pass", lambda project: found.append("start"))
     return found
 
 
@@ -286,7 +286,7 @@ def test_pass_stores_what_it_saw_and_moved(study: Study) -> None:
     state = Project(study.root).local
     state.folder.mkdir(exist_ok=True)
     state.heard.write_text("x\n")
-    assert answer(study.root, Kept()) is not None
+    assert answer_requests(study.root, Kept()) is not None
     seen = read_seen(state)
     project = Project(study.root)
     assert seen is not None and seen.since is None and seen.tips == tips_of(project)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from minipach.project.project import find_project
-from minipach.views.diff import compare
+from minipach.views.diff import compare_states
 from tests.fixtures.projects import Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
@@ -43,7 +43,7 @@ def jobs(study: Study) -> list[str]:
 
 def diff(study: Study, old: str | None = None, new: str | None = None, *, patch: bool = False) -> dict[str, Any]:
     """What `minipach diff edges --json` shows."""
-    return compare(find_project(study.root), "edges", old, new, patch=patch).as_json()
+    return compare_states(find_project(study.root), "edges", old, new, patch=patch).as_json()
 
 
 def kinds(found: dict[str, Any]) -> dict[str, str]:

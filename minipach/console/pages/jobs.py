@@ -13,7 +13,7 @@ from minipach.project.project import Project
 from minipach.records.branch_history import publishes
 from minipach.records.job_history import JobStory, job_json, last_jobs, read_job
 from minipach.support.errors import UserError
-from minipach.views.diff import compare
+from minipach.views.diff import compare_states
 
 _MOST_BARS = 5000
 
@@ -126,7 +126,7 @@ def _changed(project: Project, path: str, row: JobRow) -> dict[str, Any] | None:
         found = next((p for p in publishes(repo, head) if p.job == row.id), None) if head else None
         if found is None or found.before is None:
             return None
-        seen = compare(project, path, found.before, found.commit)
+        seen = compare_states(project, path, found.before, found.commit)
     except UserError:
         return None
     finally:

@@ -19,7 +19,7 @@ from minipach.services.actions import states
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import quoted
 from minipach.views.datum_table import SORTS, STATES
-from minipach.views.report import command_of
+from minipach.views.project_report import command_of
 from minipach.views.usage import MOST, Usage, usage_of
 
 _JOBS = 20

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minipach.executors.outcomes import check_outcome
+from minipach.executors.outcome_check import check_outcome
 from minipach.git.repo import Repo, TreeEntry
 from minipach.model.repo_layout import REPORT_REFS
 from minipach.model.work_set import Outcome, WorkSet, tried_again

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minipach.execution.chosen_runtime import chosen_runtime
-from minipach.execution.laid_out import command_line, lay_out, with_network
+from minipach.execution.datum_layout import command_line, lay_out, with_network
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.staging import StagingError
 from minipach.executors.child_process import QUIET

@@ -20,7 +20,7 @@ import redis
 from rq.command import send_command
 from rq.job import Job
 
-from minipach.executors.outcomes import check_outcome
+from minipach.executors.outcome_check import check_outcome
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.capacity import Offer, nobody_for
 from minipach.executors.rq.connection import AWAY, Client, away, check, connect, passes

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from minipach.executors.outcomes import check_outcome
+from minipach.executors.outcome_check import check_outcome
 from minipach.executors.stored_sets import UnknownSetError, drop_file, file_ids, read_file, write_file
 from minipach.model.work_set import Outcome, WorkSet, tried_again
 from minipach.project.project import Project

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minipach.executors.outcomes import check_outcome
+from minipach.executors.outcome_check import check_outcome
 from minipach.executors.slurm import client
 from minipach.executors.slurm.client import QueuedTask, SlurmAwayError
 from minipach.executors.slurm.submission import Life, Submission, final, narrowed

@@ -11,7 +11,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from minipach.execution.laid_out import has_network, with_network
+from minipach.execution.datum_layout import has_network, with_network
 from minipach.executors.kubernetes.command_container import ContainerCommand
 from minipach.executors.kubernetes.manifest import JobRequest, PodOptions
 from minipach.executors.kubernetes.service_manifest import DATUM_NOTE, service_name, service_objects

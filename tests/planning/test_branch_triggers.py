@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minipach.model.pipeline import BranchTrigger
-from minipach.planning.release import Deferral, Revision, released
+from minipach.planning.branch_triggers import Deferral, Revision, released
 
 HOUR = 3600
 NOON = 1_770_000_000 // 86400 * 86400 + 12 * HOUR

@@ -47,7 +47,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class MappedPath:
     """A file or folder: the path that the command knows, and where it lies."""
 
     word: str
@@ -65,7 +65,7 @@ class StageDraft:
     command: tuple[str, ...] = ("sh", "code/run.sh")
 
 
-def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
+def draft_from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
     """Return the parts of a pipeline that runs a stage.
 
     A path in a dataset of the project is an input, and so is a plain folder. Any other file that git tracks here is
@@ -112,8 +112,10 @@ def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
     if left_out:
         left_out.append("the command may not find what is left out")
     inputs, names = stage_inputs(found)
-    laid = [Laid(word, f"{names[_name_key(repo, below, names)]}/{below}".rstrip("/")) for word, repo, below in links]
-    text = script(stage, laid, [Laid(file.path.removeprefix("code/"), file.path) for file in files])
+    laid = [
+        MappedPath(word, f"{names[_name_key(repo, below, names)]}/{below}".rstrip("/")) for word, repo, below in links
+    ]
+    text = stage_script(stage, laid, [MappedPath(file.path.removeprefix("code/"), file.path) for file in files])
     guesses = ("the command sees its files at the paths that it had; code/run.sh puts them there",)
     return StageDraft(
         inputs, (DraftFile("code/run.sh", text.encode(), True), *files), guesses, (*left_out, *stage.left_out)
@@ -138,7 +140,9 @@ def _name_key(repo: str, below: str, names: dict[str, str]) -> str:
     return full if full in names else repo  # the whole repo is an input, and so is every path in it
 
 
-def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid], groups: Sequence[Laid] = ()) -> str:
+def stage_script(
+    stage: Stage, laid: Sequence[MappedPath], code: Sequence[MappedPath], groups: Sequence[MappedPath] = ()
+) -> str:
     """Return the script that lays files out at the paths that a stage knows, runs it, and takes what it wrote.
 
     Args:

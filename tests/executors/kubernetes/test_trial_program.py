@@ -9,8 +9,8 @@ import kubernetes_validate
 import pytest
 
 from minipach.executors.kubernetes.options import KubernetesOptions
-from minipach.executors.kubernetes.reach import trials
 from minipach.executors.kubernetes.trial_pod import hosts, trial_job
+from minipach.executors.kubernetes.trial_program import trials
 from minipach.project.project import find_project
 from tests.fixtures.fake_kubernetes import fake_cluster, on_kubernetes
 from tests.fixtures.projects import Study

@@ -1,4 +1,4 @@
-"""`minipach.templates.stage`: a stage's files at the paths that its commands know."""
+"""`minipach.templates.stage_draft`: a stage's files at the paths that its commands know."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from minipach.project.project import find_project
 from minipach.support.errors import UserError
-from minipach.templates.stage import Stage, from_stage, script
+from minipach.templates.stage_draft import Stage, draft_from_stage, stage_script
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.repos import Files
 
@@ -24,7 +24,7 @@ def test_the_script_finds_every_file(root: Files, tmp_path: Path) -> None:
     stage = Stage(
         "Makefile:x", root.path, ["data/a b.txt", "data/sub/c.txt", "tools/it's.sh"], ["out/$(x).txt"], [command]
     )
-    parts = from_stage(find_project(root.path), stage, "n")
+    parts = draft_from_stage(find_project(root.path), stage, "n")
     pfs, here = tmp_path / "pfs", tmp_path / "here"
     for place in ("data/a b.txt", "data2/sub/c.txt"):
         (pfs / place).parent.mkdir(parents=True)
@@ -43,21 +43,23 @@ def test_the_script_finds_every_file(root: Files, tmp_path: Path) -> None:
 )
 def test_what_is_refused(root: Files, reads: list[str], code: str) -> None:
     with pytest.raises(UserError) as caught:
-        from_stage(find_project(root.path), Stage("s", root.path, reads, ["o"], ["x"]), "n")
+        draft_from_stage(find_project(root.path), Stage("s", root.path, reads, ["o"], ["x"]), "n")
     assert [problem.code for problem in caught.value.problems] == [code]
 
 
 def test_an_untracked_file_is_left_out(root: Files) -> None:
     repo(root, "data")
     (root.path / "secret.txt").write_text("x")
-    parts = from_stage(find_project(root.path), Stage("s", root.path, ["data/a", "secret.txt"], ["o"], ["x"]), "n")
+    parts = draft_from_stage(
+        find_project(root.path), Stage("s", root.path, ["data/a", "secret.txt"], ["o"], ["x"]), "n"
+    )
     assert next(line.partition(":")[0] for line in parts.left_out) == "secret.txt"
     assert [file.path for file in parts.files] == ["code/run.sh"]
 
 
 def test_each_command_has_a_shell_of_its_own(tmp_path: Path) -> None:
     commands = ["X=1; cd /", "false; echo $X. > o", "cat >> o <<E\nhere\nE", "cat <<E >> o"]
-    text = script(Stage("dvc.yaml:s", tmp_path, [], ["o"], commands), [], [])
+    text = stage_script(Stage("dvc.yaml:s", tmp_path, [], ["o"], commands), [], [])
     (tmp_path / "pfs/out").mkdir(parents=True)
     env = {"PFS": str(tmp_path / "pfs"), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
     subprocess.run(["sh", "-c", text], cwd=tmp_path, env=env, check=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minipach.project.project import Project
-from minipach.views.report import read_report
+from minipach.views.project_report import read_report
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import HOSTILE, troubled
 

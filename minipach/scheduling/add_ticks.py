@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from minipach.model.clock import tick_name
-from minipach.planning.clocks import ClockView, clock_views, deferrals, span
+from minipach.planning.clock_states import ClockView, clock_views, deferrals, span
 from minipach.planning.due_ticks import needs_states
 from minipach.project.create import make_tick_repo
 from minipach.project.lock import project_lock

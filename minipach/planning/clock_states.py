@@ -15,9 +15,9 @@ from minipach.model.pipeline import PfsInput
 from minipach.model.states import SUCCEEDED
 from minipach.model.ticks import Ticks
 from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.branch_triggers import Deferral
 from minipach.planning.due_ticks import MOST, Due, TickState, due, needs_states
-from minipach.planning.plan import PlannedDatum, skip
-from minipach.planning.release import Deferral
+from minipach.planning.plan import PlannedDatum, skip_repeated_failures
 from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
@@ -159,7 +159,7 @@ def tick_states(project: Project, path: str, pfs: PfsInput, ticks: Ticks) -> dic
     try:
         name = assessment.pipeline.name
         attempts = ledger.last_attempts(name) if ledger else {}
-        plan = skip(assessment.plan(), ledger.repeated_failures(name, LEFT_AFTER) if ledger else {})
+        plan = skip_repeated_failures(assessment.plan(), ledger.repeated_failures(name, LEFT_AFTER) if ledger else {})
     except UserError:
         return {}
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minipach.scheduling.report import PipelineReport
+from minipach.scheduling.schedule_report import PipelineReport
 
 
 def test_where_no_job_began_there_is_no_id() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minipach.execution.chosen_runtime import chosen_runtime
-from minipach.execution.laid_out import command_line, lay_out
+from minipach.execution.datum_layout import command_line, lay_out
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.set_try import LauncherReport, SetTry, judge
 from minipach.execution.staging import StagingError, locate
