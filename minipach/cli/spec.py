@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -57,7 +58,6 @@ def check(
 
     Example: minipach check edges other/spec.yml
     """
-    from minipach.planning.checks import problems_of
     from minipach.rerun.working_tree import working_project
 
     here: Here = context.obj
@@ -94,7 +94,7 @@ def check(
             problems += unknown
         if not committed and (used := _edited_specs(project, [*chosen, *given] if words else None, given)):
             say(f"uncommitted specs are used ({', '.join(used)}); --committed checks the last commits")
-        problems += problems_of(project, [*chosen, *given], committed=committed)
+        problems += _found_in(project, [*chosen, *given], committed=committed)
         for file in project.specs_in_data() if not words else ():
             holder = project.holder_of(file)
             said = f"no pipeline, but data of {holder}, which is an input"
@@ -110,6 +110,15 @@ def check(
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
     show(f"{many(checked, 'spec')} checked, no problems")
+
+
+def _found_in(project: Project, paths: Sequence[str], *, committed: bool) -> Iterator[Problem]:
+    """Yield what is wrong with these pipelines, their clocks included, and with all upstream of them."""
+    from minipach.planning.checks import problems_of
+    from minipach.planning.clocks import tick_problems
+
+    yield from problems_of(project, paths, committed=committed)
+    yield from tick_problems(project, int(time.time()), project.upstream_of(paths))
 
 
 def _more_notes(

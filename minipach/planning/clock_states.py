@@ -91,14 +91,27 @@ class ClockView:
 
     def problem(self) -> Problem | None:
         """Return the reason why no tick can be added; None if there is none."""
-        if not self.change.too_many:
-            return None
-        return Problem(
-            "cron.too-many-ticks",
-            self.at,
-            f"more than {MOST} ticks are missing",
-            "write a later `start`, or a `minipach.schedule.expired_limit`",
-        )
+        return _too_many(self.at) if self.change.too_many else None
+
+
+def tick_problems(project: Project, now: int, paths: Collection[str]) -> Iterator[Problem]:
+    """Yield the reasons why clocks of these pipelines can add no tick.
+
+    Args:
+        project: The project.
+        now: The present, in seconds since 1970.
+        paths: The pipelines.
+    """
+    for pipeline in (project.pipelines[path] for path in paths if path in project.pipelines):
+        places = {need.repo: need.repo_at for need in pipeline.needs() if need.clock}
+        for pfs, clock in pipeline.clocks():
+            if due(clock, read_ticks(project, pfs.repo), now).too_many:
+                yield _too_many(places[pfs.repo])
+
+
+def _too_many(at: str) -> Problem:
+    message = f"more than {MOST} ticks are missing"
+    return Problem("cron.too-many-ticks", at, message, "write a later `start`, or a `minipach.schedule.expired_limit`")
 
 
 def span(ticks: Collection[int]) -> str:

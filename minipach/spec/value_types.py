@@ -224,8 +224,7 @@ def _cron_line(value: str) -> str:
 
 def _zone(value: str) -> str:
     try:
-        if value:
-            check_zone(value)
+        check_zone(value)
     except BadLineError as error:
         raise _bad(error.message, error.fix) from None
     return value

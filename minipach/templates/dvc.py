@@ -46,7 +46,7 @@ def read_stage(file: Path, name: str) -> tuple[Stage, tuple[str, ...]]:
     commands = stage.get("cmd")
     lines = [commands] if isinstance(commands, str) else commands
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines) or not lines:
-        raise UserError(Problem("new.no-command", f"{file}: {name}", "no `cmd`", "add the command of the stage"))
+        raise UserError(Problem("new.no-command", f"{file}: {name}", "no `cmd`", "write its `cmd`"))
     if any("${" in line for line in lines):
         fix = "put the value in its place, or read it from a file that is a dependency"
         raise UserError(

@@ -25,6 +25,13 @@ _BY_SUFFIX = {
 _TAKES_ARGUMENTS = re.compile(
     rb"sys\.argv|argparse|click\.|typer\.|commandArgs|optparse|\bARGS\b|\$\{?[1-9@]|\$ARGV|process\.argv|getopts"
 )
+# how a script names an input: a variable of a shell, a word in quotes, a part of a path, a variable of its environment
+_WAYS = (
+    rb"""\$\{?%s(?![\w-])""",
+    rb"""["'`]%s(?=["'`/])""",
+    rb"""(?:[\w})]["']?|\+\s*["'])(?<!out)(?<!out["'])/%s(?![\w-])""",
+    rb"""\benv\.%s(?![\w-])""",
+)
 MAX_SCRIPT = 1_000_000  # bytes
 
 STARTER = """\
@@ -73,7 +80,10 @@ def from_script(file: Path, inputs: Sequence[str]) -> tuple[list[str], list[str]
 
 def _names_input(content: bytes, inputs: Sequence[str]) -> bool:
     """Return whether a script names a folder of `/pfs` besides the output, or one of its inputs."""
-    return re.search(rb"/pfs/(?!out\b)", content) is not None or any(name.encode() in content for name in inputs)
+    if re.search(rb"/pfs/(?!out\b)", content):
+        return True
+    names = (re.escape(name.encode()) for name in inputs)
+    return any(re.search(way % name, content) for name in names for way in _WAYS)
 
 
 def starter(name: str) -> tuple[list[str], list[str], tuple[DraftFile, ...]]:

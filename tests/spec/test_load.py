@@ -875,6 +875,7 @@ def test_a_schedule_adds_ticks_to_the_input() -> None:
         (CLOCK % "" + "minipach: {schedule: {cron: '@daily'}}", "3:29 spec.two-clocks", ""),
         (CLOCK % "" + "minipach: {schedule: {start: 2026-02-01, end: 2026-01-01}}", "3:47 spec.end-before-start", ""),
         (CROSSED % "timezone: Europe/Brelin, cron: '@daily'", "3:33 spec.bad-value", '"Europe/Berlin"'),
+        (CROSSED % "timezone: '', cron: '@daily'", "3:33 spec.bad-value", "Europe/Berlin"),
         (CROSSED % "start: 2026-01-01", "3:12 spec.no-clock", "`cron`"),
         (CROSSED % "cron: TZ=UTC @daily, timezone: Asia/Tokyo", "3:29 spec.two-timezones", "UTC"),
         ("input: {join: [{cron: {name: a, spec: '@daily'}}, {pfs: {repo: b, glob: /*, join_on: $0}}]}\n"

@@ -28,6 +28,17 @@ ARGUMENTS = 'exec {} "$images" "$PFS/raw-t1" "$PFS/out"'
             ["sh", "-c", 'exec python3 code/a.py "$images" "$PFS/raw-t1"'],
         ),
         ("a.sh", 'cp "$images" "$PFS/out/$1"', ["sh", "code/a.sh"]),
+        ("a.sh", 'cp "${PFS}"/raw-t1/* "$PFS/out/$1"', ["sh", "code/a.sh"]),
+        ("a.py", "import sys; os.path.join(os.environ['PFS'], 'images')", ["python3", "code/a.py"]),
+        ("a.py", "import sys; os.environ['PFS'] + '/images'", ["python3", "code/a.py"]),
+        ("a.js", "process.argv; process.env.PFS; process.env.images", ["node", "code/a.js"]),
+        # a name that is a part of another word is no input
+        (
+            "a.sh",
+            'cp "$1" "$PFS/out/subimages"; echo images',
+            ["sh", "-c", 'exec sh code/a.sh "$images" "$PFS/raw-t1"'],
+        ),
+        ("a.sh", 'cp "$1" "$PFS/out/$images_new"', ["sh", "-c", 'exec sh code/a.sh "$images" "$PFS/raw-t1"']),
     ],
 )
 def test_the_command(tmp_path: Path, name: str, text: str, command: list[str]) -> None:
@@ -35,6 +46,12 @@ def test_the_command(tmp_path: Path, name: str, text: str, command: list[str]) -
     found, _, files = from_script(tmp_path / name, ["images", "raw-t1"])
     assert found == command
     assert [(file.path, file.content) for file in files] == [(f"code/{name}", text.encode())]
+
+
+def test_a_short_name_is_not_found_in_other_words(tmp_path: Path) -> None:
+    (tmp_path / "a.sh").write_text('cp "$1" /pfs/out/u.txt')
+    command, _, _ = from_script(tmp_path / "a.sh", ["u"])
+    assert command == ["sh", "-c", 'exec sh code/a.sh "$u"']
 
 
 @pytest.mark.parametrize(
