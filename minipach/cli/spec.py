@@ -129,6 +129,7 @@ def _more_notes(
     from minipach.templates.rendered_spec import stale
 
     notes = [*_of_images(project, paths), *_of_branches(project, paths), *stale(project, paths)]
+    notes += _of_services(project, paths)
     notes += unused_parameters(project, chosen, committed=committed)
     return [*notes, *unknown_pipelines(project, committed=committed)] if is_whole else notes
 
@@ -157,6 +158,21 @@ def _of_images(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
         with contextlib.suppress(UserError):  # reported with the problems
             if project.image(path)[0] is not None and (note := resolve_image(project, path).note):
                 yield note.within(project.image(path)[1])
+
+
+def _of_services(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
+    """Yield a note for each service whose branch has outputs of datums."""
+    from minipach.git.repo import Repo, is_dataset
+    from minipach.planning.service_datum import left_outputs
+    from minipach.records.published_state import read_state
+
+    for path in paths:
+        pipeline = project.pipelines.get(path)
+        if pipeline and pipeline.service is not None and is_dataset(project.root / path):
+            repo = Repo(project.root / path)
+            if note := left_outputs(pipeline, read_state(repo, repo.head())):
+                yield note
+            repo.close()
 
 
 def _edited_specs(project: Project, paths: Sequence[str] | None, given: Container[str]) -> list[str]:

@@ -32,6 +32,11 @@ from minipach.support.text import printable
 
 _ENV = "usr/local"  # where an environment is in the image: its programs are on PATH there
 _FROM_SOURCE = re.compile(r"no-build|building (?:source distributions|.*) is disabled|--no-binary", re.IGNORECASE)
+_UNREACHED = re.compile(
+    r"failed to fetch|dial tcp|no such host|connection refused|invalid peer certificate|timed out", re.IGNORECASE
+)
+_NOT_COPIED = re.compile(r"\b(?:COPY|ADD)\b.*no such file or directory", re.DOTALL)
+_INSIDE = re.compile(r" &\w+\.\w+\{.*")  # a value of a builder's own program
 _UNCLEAN = re.compile(r"[\s×╰│─▶├╴]+")
 _MOST = 400  # characters of what a program says
 _LEVEL = 3  # of gzip: twice as fast as 6, and 5% larger
@@ -282,9 +287,14 @@ def _run(recipe: ImageRecipe, program: str, *words: str, cwd: Path | None = None
     said = os.fsdecode(done.stderr or done.stdout)
     said = said.replace(f"{cwd}/", "").replace(str(cwd), ".") if cwd else said
     said = printable(_UNCLEAN.sub(" ", said).strip().rstrip("."))
+    said = _INSIDE.sub("", said[max(0, said.rfind("Error: ")) :])  # what it did before is no error
     said = said if len(said) <= _MOST else "..." + said[-_MOST:]
     name = os.path.basename(program)
     fix = "correct the recipe, and commit it"
+    if _UNREACHED.search(said):
+        fix = "check the network, its certificates and the address, then try again"
+    elif _NOT_COPIED.search(said):
+        fix = "move the recipe and what it copies to a folder of its own, such as env/, and commit it"
     if name == "uv" and _FROM_SOURCE.search(said):
         fix = "name a version with a wheel, or build with `minipach image build PIPELINE --allow-builds`"
     raise UserError(

@@ -165,7 +165,7 @@ def _committed(root: Path, folder: str) -> dict[str, RecipeFile]:
 
 
 def _lying(root: Path, folder: str, name: str) -> dict[str, RecipeFile]:
-    """Return the files of a folder that is no dataset yet, as they lie."""
+    """Return the files of a folder that is no dataset yet, as they lie. The superdataset may have annexed them."""
     found = {}
     base = root / folder
     for there in sorted(base.rglob("*") if folder else base.glob("*")) if base.is_dir() else ():
@@ -173,6 +173,13 @@ def _lying(root: Path, folder: str, name: str) -> dict[str, RecipeFile]:
             path = str(there.relative_to(base))
             mode = EXECUTABLE if os.access(there, os.X_OK) else FILE
             found[path] = RecipeFile(path, mode, blob_id(there.read_bytes()))
+        elif there.is_symlink() and (key := key_of_link(os.fsencode(os.readlink(there)))):
+            path = str(there.relative_to(base))
+            if path == name and not there.is_file():
+                fix = f"datalad get {quoted(there)}"
+                message = "the content of this part of the recipe is not here"
+                raise UserError(Problem("image.content-missing", str(there), message, fix))
+            found[path] = RecipeFile(path, SYMLINK, key)
     return found
 
 

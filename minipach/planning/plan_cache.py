@@ -16,7 +16,7 @@ from minipach.model.neutral_names import neutral
 from minipach.model.repo_layout import PUBLISHED_REF, STATE
 from minipach.planning.collisions import foretold, shared_places
 from minipach.planning.plan import Plan, PlannedDatum, equal_content_hint, visible_names_note
-from minipach.planning.service_datum import NOTE, service_problems
+from minipach.planning.service_datum import NOTE, left_outputs, service_problems
 from minipach.records.results_branch import results_commit
 from minipach.support.errors import Problem
 
@@ -35,7 +35,9 @@ def quick_plan(assessed: Assessment, blocked: str = "", news: Callable[[], objec
     if assessed.pipeline.service is not None:
         problems = service_problems(assessed.pipeline, assessed.datums)
         note = NOTE if assessed.datums else assessed.no_datums
-        return Plan(assessed.pipeline.name, (), problems=problems, note=note, is_service=True)
+        left = left_outputs(assessed.pipeline, assessed.state)
+        hints = (left.message,) if left else ()
+        return Plan(assessed.pipeline.name, (), problems=problems, note=note, hints=hints, is_service=True)
     key = _plan_key(assessed, blocked)
     where = str(assessed.repo.path)
     kept = assessed.project.cache.get("plan", where) if key else None

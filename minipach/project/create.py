@@ -42,6 +42,7 @@ from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD, TICKS
 from minipach.project.dataset_copies import GitFolder, commit_all
 from minipach.project.discovery import PipelineLocation
+from minipach.project.parameters import PARAMETERS
 from minipach.project.project import Project, find_project, is_marked
 from minipach.project.spec_file import committed_specs
 from minipach.support.errors import Problem, UserError
@@ -54,13 +55,24 @@ _ID_LINES = re.compile(rb'\[datalad "dataset"\]\n\tid = ([0-9a-f-]{36})\n')
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f]")  # no text has them, as libmagic sees it
 _TEXT = 1_000_000  # bytes
 _MANY = 1000  # folders on one command line
+# files that people edit
+_TEXTS = (
+    "README*",
+    "requirements*.txt",
+    "pyproject.toml",
+    "uv.lock",
+    "environment.yml",
+    "pixi.lock",
+    "Dockerfile",
+    "Containerfile",
+)
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E -text",  # outputs and scripts are stored as they are: no conversion of line ends
     "**/.git* annex.largefiles=nothing",
     *(f"/{name} annex.largefiles=nothing" for name in SPECS),
     f"/{TEMPLATE_RECORD} annex.largefiles=nothing",
     *(f"/*{ending} annex.largefiles=nothing" for ending in JSONNET_FILES),
-    "/README* annex.largefiles=nothing",
+    *(f"/{name} annex.largefiles=nothing" for name in _TEXTS),
     "/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
 _PROJECT_ATTRIBUTES = (
@@ -69,7 +81,7 @@ _PROJECT_ATTRIBUTES = (
     *(f"{name} annex.largefiles=nothing" for name in SPECS),
     f"**/{TEMPLATE_RECORD} annex.largefiles=nothing",
     *(f"*{ending} annex.largefiles=nothing" for ending in JSONNET_FILES),
-    "README* annex.largefiles=nothing",
+    *(f"{name} annex.largefiles=nothing" for name in (*_TEXTS, PARAMETERS)),
     "**/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
 

@@ -19,6 +19,7 @@ from minipach.project.project import Project
 from minipach.support.errors import UserError
 from tests.fixtures.container_images import need, podman_config
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 _TELL = 'printf "%s\\n" "$0 $*" >>"$LOG"\n'
 
@@ -263,3 +264,21 @@ def test_what_a_builder_says_is_in_the_error(study: Study, tmp_path: Path, monke
     ) as found:
         built(recipe_of(study, "tool.def"), tmp_path)
     assert "\x1b" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ('STEP 1\\nError: building at STEP "COPY a /a": stat: "/a": no such file or directory\\n', "env/"),
+        ("Error: initializing source: dial tcp: lookup nosuch: no such host\\n", "network"),
+        ('{"x": 1}\\nError: Unknown instruction: "X" &imagebuilder.Step{Env:[]string{"PATH=x"}}\\n', "commit"),
+    ],
+)
+def test_a_failed_build_has_the_fix_of_its_cause(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fix: str
+) -> None:
+    study.copier()
+    stand_in(tmp_path, monkeypatch, "podman", f"printf '%b' '{said}' >&2; exit 3\n")
+    with refused("environment.build-failed", "edges/spec.yml:1:1", fix) as caught:
+        built(recipe_of(study, "Dockerfile"), tmp_path)
+    assert "imagebuilder" not in caught.problem.message and "STEP 1" not in caught.problem.message

@@ -64,6 +64,20 @@ def test_the_same_files_are_the_same_recipe_once_committed(study: Study) -> None
     assert before.digest == after.digest
 
 
+def test_a_recipe_that_the_superdataset_has_annexed(study: Study) -> None:
+    study.copier()
+    study.put("edges/environment.lab.yml", "dependencies: []\n", save=False)
+    study.ok("git", "annex", "add", "--force-large", "edges/environment.lab.yml")
+    there = study.root / "edges/environment.lab.yml"
+    assert there.is_symlink()
+    found = recipe(study, "environment.lab.yml")
+    assert paths(found) == ["environment.lab.yml"]
+    assert found.stage(study.root.parent / "staged").read_text() == "dependencies: []\n"
+    study.ok("git", "annex", "drop", "--force", "edges/environment.lab.yml")
+    with refused("image.content-missing", there):
+        recipe(study, "environment.lab.yml")
+
+
 @pytest.mark.parametrize("line", ["-r ../../secret.txt", "-r /etc/passwd", "--requirement missing.txt", "-r $(id)"])
 def test_what_is_included_must_lie_beside_it(study: Study, line: str) -> None:
     study.copier()

@@ -149,6 +149,23 @@ def test_with_a_network_the_program_gets_its_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_outputs_from_before_it_was_a_service_stay(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study", "pages")
+    study.put("pages/index.txt", "one")
+    spec = "input: {pfs: {repo: pages, glob: /}}\ntransform: {cmd: [sh, -c, 'cp -r /pfs/pages/index.txt /pfs/out/']}\n"
+    study.pipeline("site", spec)
+    study.schedule()
+    study.pipeline("site", f"{spec}service: {{internal_port: 8080}}\n")
+    study.save("site")
+    checked = study.minipach("check", "site")
+    assert checked.code == 0 and "site/spec.yml:3:1" in checked.err
+    made = study.minipach("plan", "site", "--json")
+    assert made.json["pipelines"][0]["hints"], (made.out, made.err)
+    study.schedule()
+    assert (study.root / "site/index.txt").read_text() == "one"
+
+
+@pytest.mark.slow
 def test_what_is_no_service_is_refused(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", "images")
     study.copier()
