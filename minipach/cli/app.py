@@ -20,6 +20,7 @@ from minipach.cli import pachctl
 from minipach.cli.common import INTERRUPT, USER, Here, all_shown, say
 from minipach.cli.sections import Group
 from minipach.git.settings import drop_variables
+from minipach.project.permissions import SeenFolder
 from minipach.support.messages import show_log
 
 # The modules in the order of the help, and the commands that each registers.
@@ -125,7 +126,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    context.obj = Here(directory)
+    context.obj = Here(directory, SeenFolder.now(directory))
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import typer
 
 from minipach.git.repo import GitError
 from minipach.project.parameters import uncommitted_parameters
+from minipach.project.permissions import SeenFolder
 from minipach.project.project import Project, find_project
 from minipach.support import messages
 from minipach.support.errors import Problem, UserError, problems_json
@@ -44,9 +45,10 @@ class ReaderLeft(Exception):
 
 @dataclass(frozen=True)
 class Here:
-    """The folder of the command (`-C DIR`)."""
+    """The folder of the command (`-C DIR`). at_start: the same as it was when the command started."""
 
     directory: Path
+    at_start: SeenFolder | None = None
 
     def project(self) -> Project:
         """Return the project around this folder."""
@@ -117,6 +119,8 @@ def _explained(error: Exception, context: object) -> Problem | None:
     here = getattr(context, "obj", None)
     if not isinstance(here, Here):
         return None
+    if here.at_start is not None and (moved := here.at_start.moved()):
+        return moved
     try:
         project = here.project()
     except (UserError, GitError, OSError):

@@ -8,6 +8,7 @@ import pwd
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import NO_REPOSITORY, GitError
@@ -19,6 +20,31 @@ _REFUSED = re.compile(
     r"readonly database|Permission denied|insufficient permission|Operation not permitted|unable to open database"
 )
 _ANOTHERS = re.compile(r"detected dubious ownership in repository at '(.*)'")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFolder:
+    """A folder as it was seen once: its absolute path, and what the file system knows it by."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def now(cls, folder: Path) -> SeenFolder | None:
+        """Return a folder as it is now; None if it is not there."""
+        try:
+            seen = folder.stat()
+            return cls(folder.absolute(), seen.st_dev, seen.st_ino)
+        except OSError:
+            return None
+
+    def moved(self) -> Problem | None:
+        """Return the problem that the folder was moved or removed; None if it is where it was."""
+        if SeenFolder.now(self.path) == self:
+            return None
+        fix = "repeat the command in the project's new place"
+        return Problem("project.moved", str(self.path), "moved or removed while the command ran", fix)
 
 
 def explain(error: BaseException, project: Path | None) -> Problem | None:
@@ -35,6 +61,8 @@ def _reported(error: BaseException | None, project: Path | None) -> Iterator[Pro
             yield _anothers(Path(another[1]))
         if isinstance(error, GitError) and NO_REPOSITORY in error.stderr and os.path.lexists(error.repo / ".git"):
             yield _no_repository(error.repo / ".git", project)
+        if isinstance(error, sqlite3.Error) and project is not None and (gone := _state_removed(error, project)):
+            yield gone
         text = error.stderr if isinstance(error, GitError) else str(error)
         code = error.errno if isinstance(error, OSError) else None
         place = _place(error, project)
@@ -43,6 +71,16 @@ def _reported(error: BaseException | None, project: Path | None) -> Iterator[Pro
         elif place is not None and (code in (errno.EACCES, errno.EPERM) or _REFUSED.search(text)):
             yield _refused(place, project)
         error = error.__cause__
+
+
+def _state_removed(error: sqlite3.Error, project: Path) -> Problem | None:
+    """Return the problem that the local state was removed during a command; SQLite calls its file read-only then."""
+    folder = LocalState.in_root(project).folder
+    name = getattr(error, "sqlite_errorname", "")
+    if name != "SQLITE_READONLY_DBMOVED" and not (name == "SQLITE_CANTOPEN" and not folder.is_dir()):
+        return None
+    fix = "repeat the command: it makes the folder again"
+    return Problem("project.state-removed", str(folder), "removed while the command ran", fix)
 
 
 def _place(error: BaseException, project: Path | None) -> Path | None:

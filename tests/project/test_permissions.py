@@ -8,8 +8,10 @@ import pwd
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from minipach.git.repo import GitError
-from minipach.project.permissions import explain
+from minipach.project.permissions import SeenFolder, explain
 from minipach.support.errors import Problem
 
 WAY = "work where it may be written, or in a clone of your own: datalad clone"
@@ -33,6 +35,31 @@ def test_a_file_system_that_may_only_be_read(tmp_path: Path) -> None:
     ledger = sqlite3.OperationalError("attempt to write a readonly database")
     assert explain(ledger, tmp_path) == read_only(tmp_path)
     assert explain(error, None) == read_only(lock.parent, "take another folder")
+
+
+def test_local_state_that_was_removed_is_no_read_only_file_system(tmp_path: Path) -> None:
+    state = tmp_path / ".git/minipach"
+    state.mkdir(parents=True)
+    ledger = sqlite3.connect(state / "ledger.sqlite", isolation_level=None)
+    ledger.execute("create table t (x)")
+    (state / "ledger.sqlite").unlink()
+    with pytest.raises(sqlite3.Error) as caught:
+        ledger.execute("insert into t values (1)")
+    ledger.close()
+    said = explain(caught.value, tmp_path)
+    assert said is not None and (said.code, said.location) == ("project.state-removed", str(state))
+
+
+def test_a_project_that_was_moved_is_named(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    assert SeenFolder.now(study) is None
+    study.mkdir()
+    seen = SeenFolder.now(study)
+    assert seen is not None and seen.moved() is None
+    study.rename(tmp_path / "moved")
+    study.mkdir()  # by who did not know of the move
+    said = seen.moved()
+    assert said is not None and (said.code, said.location) == ("project.moved", str(study))
 
 
 def test_what_somebody_may_not_write(tmp_path: Path) -> None:
