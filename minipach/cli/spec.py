@@ -115,7 +115,7 @@ def check(
 def _found_in(project: Project, paths: Sequence[str], *, committed: bool) -> Iterator[Problem]:
     """Yield what is wrong with these pipelines, their clocks included, and with all upstream of them."""
     from minipach.planning.checks import problems_of
-    from minipach.planning.clocks import tick_problems
+    from minipach.planning.clock_states import tick_problems
 
     yield from problems_of(project, paths, committed=committed)
     yield from tick_problems(project, int(time.time()), project.upstream_of(paths))

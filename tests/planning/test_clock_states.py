@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minipach.planning.clocks import tick_problems
+from minipach.planning.clock_states import tick_problems
 from minipach.project.project import find_project
 from tests.fixtures.plain_projects import root
 from tests.fixtures.repos import Files
