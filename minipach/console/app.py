@@ -234,9 +234,7 @@ class Console:
 
     def _bars(self, values: Mapping[str, str]) -> Response:
         """Send all tries of a job as columns of JSON."""
-        found = job_bars(Asked(self._reading, values, self.prefix))
-        text = json.dumps(found, ensure_ascii=True, separators=(",", ":"))
-        return _sent(200, text.encode(), "application/json")
+        return _sent(200, job_bars(Asked(self._reading, values, self.prefix)), "application/json")
 
     def _at(self, values: Mapping[str, str]) -> Response:
         """Lead to the datum at a place of the strip; to the pipeline, if the strip is another by now."""

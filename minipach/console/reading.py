@@ -69,6 +69,8 @@ class Reading:
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._top: Top | None = None
+        self._made: dict[str, tuple[object, Any]] = {}
+        self._making = threading.Lock()
         self._assessing = threading.Lock()
         self._assessed: tuple[tuple[str, str], Assessment] | None = None
 
@@ -168,6 +170,19 @@ class Reading:
                 kept[1].close()
                 raise
             self._assessed = kept
+
+    def made(self, name: str, of: object, make: Callable[[], T]) -> T:
+        """Return what was made of something under a name; make it again only if that is another one by now.
+
+        The last one alone is kept. Who asks while it is made waits for it, so that 20 tabs cost as much as one.
+        """
+        with self._making:
+            kept = self._made.get(name)
+            if kept is None or kept[0] != of:
+                self._made.pop(name, None)  # it need not be in memory beside the new one
+                kept = self._made[name] = of, make()
+            found: T = kept[1]
+            return found
 
     def look(self) -> Activity:
         """Return what runs now. Raises UserError."""

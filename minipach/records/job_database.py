@@ -88,6 +88,41 @@ _ATTEMPT = ", ".join(field.name for field in fields(_AttemptRow))
 _TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
 
 
+# What a chart needs of an attempt: datum, kind, tries, host, end and begin of its set, begin and end of the command,
+# CPU seconds, bytes of memory; and of an earlier try: datum, kind, begin, end, host, CPU seconds, bytes of memory.
+Run = tuple[str, str, int, str, float, float | None, float | None, float | None, float, int | None]
+EarlierTry = tuple[str, str, float | None, float | None, str, float, int | None]
+_RUN = "datum, kind, tries, host, ended, started, began, finished, cpu, memory"
+_EARLIER = "datum, kind, started, ended, host, cpu, memory"
+_NONE = type(None)
+_RUN_KINDS = ({str}, {str}, {int}, {str}, {float}, *({float, _NONE},) * 3, {float}, {int, _NONE})
+_EARLIER_KINDS = ({str}, {str}, {float, _NONE}, {float, _NONE}, {str}, {float}, {int, _NONE})
+
+
+def _plain(found: list[tuple[Any, ...]], kinds: Sequence[set[Any]]) -> list[Any]:
+    """Return the rows whose values are of these types, and numbers that can be shown.
+
+    All rows are looked at together: one at a time takes a second for 100,000.
+    """
+    if _are_plain(found, kinds):
+        return found
+    return [row for row in found if _are_plain([row], kinds)]
+
+
+def _are_plain(found: list[tuple[Any, ...]], kinds: Sequence[set[Any]]) -> bool:
+    for column, kind in zip(zip(*found, strict=True), kinds, strict=False):
+        if not set(map(type, column)) <= kind:
+            return False
+        if str in kind:
+            if not is_text(max(column, key=len)):
+                return False
+            continue
+        known = [value for value in column if value is not None]
+        if known and (min(known) < 0 or (float in kind and not is_moment(max(known)))):
+            return False
+    return True
+
+
 def _attempts(found: Iterable[tuple[Any, ...]]) -> list[Attempt]:
     """Return the rows as attempts; one that has a value of another kind is left out."""
     made = map(_attempt, conforming(_AttemptRow, list(found)))
@@ -513,6 +548,49 @@ class Ledger:
         """Return what happened to each datum of a job, in order."""
         return _attempts(self._db.execute(f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY key", (key,)))
 
+    def last_failed(self, key: int) -> list[Attempt]:
+        """Return the attempts of a job that did not succeed, of datums that were not tried in it again."""
+        found = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempt AS a WHERE job = ? AND kind != 'ok' AND NOT EXISTS (SELECT 1"
+            " FROM attempt b WHERE b.pipeline = a.pipeline AND b.datum = a.datum AND b.key > a.key AND b.job = a.job)"
+            " ORDER BY key",
+            (key,),
+        )
+        return _attempts(found)
+
+    def datums_of(self, key: int) -> set[str]:
+        """Return the datums of which a job has an attempt."""
+        return {str(name) for (name,) in self._db.execute("SELECT datum FROM attempt WHERE job = ?", (key,))}
+
+    def runs(self, key: int) -> list[Run]:
+        """Return what a chart needs of each attempt of a job, in order."""
+        found = self._db.execute(f"SELECT {_RUN} FROM attempt WHERE job = ? ORDER BY key", (key,)).fetchall()
+        return _plain(found, _RUN_KINDS)
+
+    def earlier_tries(self, key: int) -> list[EarlierTry]:
+        """Return what a chart needs of each try of a job that was not the last one of its datum, in order."""
+        found = self._db.execute(f"SELECT {_EARLIER} FROM try WHERE job = ? ORDER BY key", (key,)).fetchall()
+        return _plain(found, _EARLIER_KINDS)
+
+    def noted(self, key: int) -> tuple[int, int, int]:
+        """Return what differs when a job has more attempts or tries: the number of attempts, and the last keys."""
+        row = self._db.execute(
+            "SELECT count(*), ifnull(max(key), 0), (SELECT count(*) FROM try WHERE job = ?1)"
+            " FROM attempt WHERE job = ?1",
+            (key,),
+        ).fetchone()
+        return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, 0)
+
+    def some_attempts(self, key: int, first: int, most: int) -> list[Attempt]:
+        """Return what happened to some datums of a job, in order. first: how many before them are left out."""
+        sql = f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY key LIMIT ? OFFSET ?"
+        return _attempts(self._db.execute(sql, (key, most, first)))
+
+    def attempts_of(self, key: int, pipeline: str, datum: str) -> list[Attempt]:
+        """Return what happened to one datum in a job, in order."""
+        sql = f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? AND pipeline = ? AND datum = ? ORDER BY key"
+        return _attempts(self._db.execute(sql, (key, pipeline, datum)))
+
     def forced_runs(self, pipeline: str) -> list[Attempt]:
         """Return the forced runs that succeeded in jobs since the last one that ended: they are not published yet.
 
@@ -525,6 +603,11 @@ class Ledger:
             (pipeline,),
         )
         return _attempts(found)
+
+    def last_key(self) -> int:
+        """Return what differs when there is another attempt, of any pipeline."""
+        row = self._db.execute("SELECT ifnull(max(key), 0) FROM attempt").fetchone()
+        return int(row[0]) if row else 0
 
     def successes(self, pipeline: str, most: int) -> list[Attempt]:
         """Return the last runs of a pipeline that succeeded, the newest first."""

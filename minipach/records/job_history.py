@@ -73,25 +73,7 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
     """
     ledger = open_ledger(project)
     try:
-        called = ledger.jobs_called(start, pipeline)
-        if not called and pipeline in (None, start):
-            called = [row for last in ledger.jobs(start, 1) for row in ledger.jobs_called(last.id, start)]
-        rows = as_they_are(project, called)
-        ids = sorted({row.id for row in rows})
-        if not start or not ids:
-            known = {row.id for row in ledger.jobs(pipeline, 100)}
-            raise UserError(
-                Problem("job.unknown", "", f'no job "{start}" on this machine', near_id(start, known) or _LISTED)
-            )
-        if len(ids) > 1:
-            raise UserError(
-                Problem(
-                    "job.ambiguous",
-                    "",
-                    f'''"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}''',
-                )
-            )
-        passes = tuple(reversed(rows))
+        passes = passes_of(project, ledger, start, pipeline)
         found = []
         for number, row in enumerate(passes):
             before = ledger.tries(row.key)
@@ -99,6 +81,32 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
         return JobStory(passes[-1], passes, tuple(a for a, _ in found), tuple(t for _, t in found))
     finally:
         ledger.close()
+
+
+def passes_of(project: Project, ledger: Ledger, start: str, pipeline: str | None = None) -> tuple[JobRow, ...]:
+    """Return the passes of the job whose id begins so, or of the last one of the pipeline that is called so.
+
+    UserError if there is none, or if there are several.
+    """
+    called = ledger.jobs_called(start, pipeline)
+    if not called and pipeline in (None, start):
+        called = [row for last in ledger.jobs(start, 1) for row in ledger.jobs_called(last.id, start)]
+    rows = as_they_are(project, called)
+    ids = sorted({row.id for row in rows})
+    if not start or not ids:
+        known = {row.id for row in ledger.jobs(pipeline, 100)}
+        raise UserError(
+            Problem("job.unknown", "", f'no job "{start}" on this machine', near_id(start, known) or _LISTED)
+        )
+    if len(ids) > 1:
+        raise UserError(
+            Problem(
+                "job.ambiguous",
+                "",
+                f'''"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}''',
+            )
+        )
+    return tuple(reversed(rows))
 
 
 def job_json(row: JobRow) -> dict[str, Any]:

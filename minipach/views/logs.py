@@ -241,12 +241,12 @@ def failures_of_last_jobs(project: Project) -> list[tuple[str, Attempt]]:
     try:
         for path in project.order:
             name = project.name_of(path)
-            last: dict[str, Attempt] = {}
+            known: set[str] = set()
             for row in as_they_are(project, ledger.jobs(name, _LAST)):
-                last = {attempt.datum: attempt for attempt in ledger.attempts(row.key)} | last
+                found += [(name, a) for a in ledger.last_failed(row.key) if a.datum not in known]
                 if row.state not in OPEN:
                     break
-            found += [(name, attempt) for attempt in last.values() if attempt.kind != "ok"]
+                known |= ledger.datums_of(row.key)
     finally:
         ledger.close()
     return found

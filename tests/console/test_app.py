@@ -173,8 +173,8 @@ def test_a_chart_that_is_cut_has_its_tries_as_columns(monkeypatch: pytest.Monkey
         query = html.unescape(page.partition('data-query="')[2].partition('"')[0])
         answer = ask(console, f"bars?{query}")
         found = answer.json()
-        assert answer.headers["content-type"] == "application/json" and found["bars"] == len(found["row"]) == 9
-        assert HOSTILE in found["datums"] and (found["rows"] == found["datums"]) == (lanes == "datum")
+        assert answer.headers["content-type"] == "application/json" and found["bars"] == len(found["datum"]) == 9
+        assert HOSTILE in found["datums"] and (found["rows"] is None) == (lanes == "datum")
         failed = [
             found["datums"][d]
             for d, kind in zip(found["datum"], found["kind"], strict=True)

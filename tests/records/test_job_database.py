@@ -229,3 +229,30 @@ def test_failures_count_no_lost_attempt(ledger: Ledger) -> None:
     assert {name: (f.kind, f.times) for name, f in ledger.failures("edges").items()} == {"a": ("failed", 2)}
     attempt(ledger, ledger.start_job("j9", "edges"), "a", kind="lost")
     assert [(f.kind, f.times) for f in ledger.failures("edges").values()] == [("lost", 3)]
+
+
+def test_rows_of_another_program_are_left_out_of_a_chart(tmp_path: Path) -> None:
+    """Columns are looked at as a whole; one odd value costs the row that has it, and no other."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    key = ledger.start_job("j", "edges")
+    for name in ("a", "b", "c", "d", "e"):
+        before = (Try("failed", 1, "no", 1.0, 2.0, 1.0),)
+        result = DatumResult(0, "ok", took=Took(3.0, 4.0, 1.0, 1.0, 3 * 10**12))
+        ledger.add_attempt(key, "edges", Attempt(name, name, result, 2, "host", "", 1.0, 5.0, before=before))
+    assert len(ledger.runs(key)) == len(ledger.earlier_tries(key)) == 5 and ledger.noted(key)[::2] == (5, 5)
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("UPDATE attempt SET began = 'now' WHERE datum = 'b'")
+        db.execute("UPDATE attempt SET ended = 9e999 WHERE datum = 'c'")
+        db.execute("UPDATE attempt SET memory = -1 WHERE datum = 'd'")
+        db.execute("UPDATE try SET host = x'00' WHERE datum = 'e'")
+    assert [run[0] for run in ledger.runs(key)] == ["a", "e"]
+    assert [one[0] for one in ledger.earlier_tries(key)] == ["a", "b", "c", "d"]
+    ledger.close()
+
+
+def test_a_datum_that_succeeded_later_in_its_job_did_not_fail(ledger: Ledger) -> None:
+    key = ledger.start_job("j", "edges")
+    for name, state in (("a", "failed"), ("b", "failed"), ("a", "ok"), ("c", "ok"), ("c", "lost")):
+        ledger.add_attempt(key, "edges", Attempt(name, name, DatumResult(0, state), 1, "host", "", 1.0, 2.0))  # type: ignore[arg-type]
+    assert [attempt.datum for attempt in ledger.last_failed(key)] == ["b", "c"]
+    assert ledger.datums_of(key) == {"a", "b", "c"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass
 from typing import Any
 
 from minipach.console import gantt
 from minipach.console.pages.page import PER_PAGE, Asked, Page
+from minipach.console.timeline import Timeline, as_columns, by_datum, by_worker, critical_path, timeline_of
 from minipach.git.repo import Repo, is_dataset
-from minipach.model.attempt import JobRow
+from minipach.model.attempt import Attempt, JobRow
 from minipach.project.project import Project
 from minipach.records.branch_history import publishes
-from minipach.records.job_history import JobStory, job_json, last_jobs, read_job
+from minipach.records.job_history import job_json, last_jobs, open_ledger, passes_of
 from minipach.support.errors import UserError
 from minipach.views.diff import compare_states
 
@@ -26,94 +28,128 @@ def jobs(asked: Asked) -> Page:
     return Page("Jobs", "jobs.html", {"jobs": [job_json(row) for row in rows]})
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A job as its page shows it. passes: over the same state, the last one last · counts: of attempts in each."""
+
+    passes: tuple[JobRow, ...]
+    counts: tuple[int, ...]
+    attempts: tuple[Attempt, ...]
+    page: int
+    pages: int
+
+    @property
+    def last(self) -> JobRow:
+        """The last pass, which stands for the job."""
+        return self.passes[-1]
+
+
+def _read(asked: Asked, project: Project) -> tuple[_Job, Timeline, object]:
+    """Return a job with the attempts of one page, its tries, and what is another value when these are others."""
+    ledger = open_ledger(project)
+    try:
+        passes = passes_of(project, ledger, asked.value("id"))
+        noted = [ledger.noted(row.key) for row in passes]
+        of = tuple((row.key, row.started, *found) for row, found in zip(passes, noted, strict=True))
+        tries = asked.reading.made(
+            "tries",
+            of,
+            lambda: timeline_of([(p.started, ledger.runs(p.key), ledger.earlier_tries(p.key)) for p in passes]),
+        )
+        counts = tuple(found[0] for found in noted)
+        pages = max(1, -(-sum(counts) // PER_PAGE), -(-len(set(tries.datum[:_MOST_BARS])) // PER_PAGE))
+        page = asked.number("page", 1, pages)
+        attempts: list[Attempt] = []
+        left = (page - 1) * PER_PAGE
+        for row, count in zip(passes, counts, strict=True):
+            if left < count and len(attempts) < PER_PAGE:
+                attempts += ledger.some_attempts(row.key, left, PER_PAGE - len(attempts))
+            left = max(0, left - count)
+        return _Job(passes, counts, tuple(attempts), page, pages), tries, of
+    finally:
+        ledger.close()
+
+
 def job(asked: Asked) -> Page:
     """Return the page of a job: what it changed, and its tries over time."""
     project = asked.reading.project()
-    read = read_job(project, asked.value("id"))
+    read, tries, of = _read(asked, project)
     by = "worker" if asked.value("lanes") == "worker" else "datum"
-    found = _bars(read, by)
-    bars = found[:_MOST_BARS]
-    critical = gantt.critical_path(found)
-    every = gantt.rows_of(bars, by_name=by == "worker")
-    pages = max(1, -(-len(every) // PER_PAGE))
-    at = asked.number("page", 1, pages)
-    rows = every[(at - 1) * PER_PAGE : at * PER_PAGE]
-    path = _path_of(project, read)
-    is_cut = len(found) > len(bars) or len(every) > len(rows)
+    drawn = tries.first(_MOST_BARS)
+    drawn = drawn.for_workers() if by == "worker" else drawn
+    rows = by_worker(drawn) if by == "worker" else by_datum(drawn)
+    first = (read.page - 1) * PER_PAGE
+    shown = range(len(rows.names))[first : first + PER_PAGE]
+    critical = asked.reading.made("critical path", of, lambda: critical_path(tries))
+    path = _path_of(project, read.last)
+    is_cut = len(tries) > len(drawn) or len(rows.names) > len(shown)
 
     def link(bar: gantt.Bar) -> str:
         if path is None:
             return asked.url("jobs")
-        return asked.url("log", pipeline=path, name=bar.datum, job=read.job.id, **{"try": bar.number})
+        return asked.url("log", pipeline=path, name=bar.datum, job=read.last.id, **{"try": bar.number})
 
-    attempts = [
-        {"datum": a.datum, "kind": a.kind, "message": a.message, "seconds": round(a.took.seconds, 3), "host": a.host}
-        for _, a in read.attempts
-    ]
-    first = (at - 1) * PER_PAGE
     data = {
-        **job_json(read.job),
+        **job_json(read.last),
         "passes": [job_json(p) for p in read.passes],
-        "changed": _changed(project, path, read.job) if path else None,
-        "cpu": round(sum(one.cpu for tries in read.tries for one in tries), 3),
-        "memory": max((one.memory or 0 for tries in read.tries for one in tries), default=0) or None,
+        "changed": _changed(project, path, read.last) if path else None,
+        "cpu": round(tries.cpu, 3),
+        "memory": tries.memory,
         "lanes": by,
-        "tries_drawn": len(bars),
-        "tries_in_all": len(found),
-        "critical_path": {"tries": len(critical), "seconds": round(sum(b.end - b.start for b in critical), 3)},
-        "page": at,
-        "pages": max(pages, -(-len(attempts) // PER_PAGE)),
-        "attempts_in_all": len(attempts),
-        "attempts": attempts[first : first + PER_PAGE],
+        "tries_drawn": len(drawn),
+        "tries_in_all": len(tries),
+        "critical_path": {
+            "tries": len(critical),
+            "seconds": round(sum(tries.end[at] - tries.start[at] for at in critical), 3),
+        },
+        "page": read.page,
+        "pages": read.pages,
+        "attempts_in_all": sum(read.counts),
+        "attempts": [
+            {
+                "datum": a.datum,
+                "kind": a.kind,
+                "message": a.message,
+                "seconds": round(a.took.seconds, 3),
+                "host": a.host,
+            }
+            for a in read.attempts
+        ],
     }
     return Page(
-        f"Job {read.job.id[:12]}",
+        f"Job {read.last.id[:12]}",
         "job.html",
         data,
         {
-            "chart": gantt.as_svg(bars, rows, link, read.job.ended, critical),
+            "chart": gantt.as_svg(drawn, rows, shown, link, read.last.ended, critical),
             "path": path,
-            "bars": asked.url("", id=read.job.id, lanes=by).partition("?")[2] if is_cut else "",
+            "bars": asked.url("", id=read.last.id, lanes=by).partition("?")[2] if is_cut else "",
         },
     )
 
 
-def job_bars(asked: Asked) -> dict[str, Any]:
-    """Return all tries of a job as columns, for the canvas. link: of a log, to which the name and the try are added."""
+def job_bars(asked: Asked) -> bytes:
+    """Return all tries of a job as JSON, for the canvas. link: of a log; the name and the try are added to it."""
     project = asked.reading.project()
-    read = read_job(project, asked.value("id"))
+    read, tries, of = _read(asked, project)
     by = "worker" if asked.value("lanes") == "worker" else "datum"
-    found = _bars(read, by)
-    rows = gantt.rows_of(found, by_name=by == "worker")
-    path = _path_of(project, read)
-    link = asked.url("log", pipeline=path, job=read.job.id) if path else None
-    return {"schema": 1, "link": link, **gantt.as_columns(found, rows, read.job.ended, gantt.critical_path(found))}
+    path = _path_of(project, read.last)
+    link = asked.url("log", pipeline=path, job=read.last.id) if path else None
+
+    critical = asked.reading.made("critical path", of, lambda: critical_path(tries))
+
+    def make() -> bytes:
+        drawn = tries.for_workers() if by == "worker" else tries
+        rows = by_worker(drawn) if by == "worker" else by_datum(drawn)
+        columns = as_columns(drawn, rows, read.last.ended, critical)
+        found = {"schema": 1, "link": link, **columns}
+        return json.dumps(found, ensure_ascii=True, separators=(",", ":")).encode()
+
+    return asked.reading.made(f"bars by {by}", (of, read.last.ended, link), make)
 
 
-def _path_of(project: Project, read: JobStory) -> str | None:
-    return next((p for p in project.order if project.name_of(p) == read.job.pipeline), None)
-
-
-def _bars(read: JobStory, by: str) -> list[gantt.Bar]:
-    """Return all tries of a job, by their start. by: `worker` or `datum`, which is the row of a bar."""
-    ran = [attempt for _, attempt in read.attempts if attempt.took.began]
-    spans = [((a.host, a.started), a.started or a.took.began, a.took.began, a.took.ended) for a in ran]
-    staged = {id(a): at for a, at in zip(ran, gantt.staged(spans), strict=True)}
-    found = []
-    for (key, attempt), tries in zip(read.attempts, read.tries, strict=True):
-        for number, one in enumerate(tries, 1):
-            if one.started is None or one.ended is None:
-                continue
-            row = attempt.datum if by == "datum" else one.host or "unknown"
-            what = f"try {number}, {max(0.0, one.ended - one.started):.1f} s"
-            bar = gantt.Bar(row, attempt.datum, one.kind, one.started, one.ended, what, number=number)
-            if number == 1 and id(attempt) in staged:
-                begin = min(staged[id(attempt)], one.started)
-                bar = replace(bar, queued=read.passes[key].started, staged=begin)
-            if number == len(tries):
-                bar = replace(bar, kept=attempt.ended or None)
-            found.append(bar)
-    return sorted(gantt.lanes(found) if by == "worker" else found, key=lambda b: (b.start, b.row))
+def _path_of(project: Project, row: JobRow) -> str | None:
+    return next((p for p in project.order if project.name_of(p) == row.pipeline), None)
 
 
 def _changed(project: Project, path: str, row: JobRow) -> dict[str, Any] | None:

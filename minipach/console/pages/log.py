@@ -8,7 +8,7 @@ from pathlib import Path
 from minipach.console.pages.page import Asked, Page
 from minipach.model.attempt import Attempt, Try
 from minipach.project.project import Project
-from minipach.records.job_history import all_tries, open_ledger, read_job
+from minipach.records.job_history import all_tries, open_ledger, passes_of
 from minipach.support.errors import Problem, UserError
 
 _LOG = 2_000_000  # bytes of a log that the page of a log reads
@@ -69,6 +69,19 @@ def log_file(project: Project, file: str) -> Path | None:
     return there
 
 
+def _attempt_in(project: Project, job: str, pipeline: str, name: str) -> tuple[Attempt | None, tuple[Try, ...]]:
+    """Return the last attempt of a datum in a job, and its tries."""
+    ledger = open_ledger(project)
+    try:
+        for row in reversed(passes_of(project, ledger, job, pipeline)):
+            if found := ledger.attempts_of(row.key, pipeline, name):
+                before = ledger.tries_of(row.key, name) if len(found) == 1 else ()
+                return found[-1], all_tries(found[-1], before)
+        return None, ()
+    finally:
+        ledger.close()
+
+
 def log(asked: Asked) -> Page:
     """Return the page of a log: of the last attempt of a datum, of one of its tries, or of that in a job."""
     project = asked.reading.project()
@@ -76,9 +89,7 @@ def log(asked: Asked) -> Page:
     pipeline, name = project.name_of(path), asked.value("name")
     last, tries = last_attempt(project, pipeline, name)
     if asked.value("job"):
-        read = read_job(project, asked.value("job"), pipeline)
-        pairs = [(a, t) for (_, a), t in zip(read.attempts, read.tries, strict=True) if a.datum == name]
-        last, tries = pairs[-1] if pairs else (None, ())
+        last, tries = _attempt_in(project, asked.value("job"), pipeline, name)
     if last is None:
         raise UserError(Problem("datum.no-attempt", pipeline, f'no attempt of a datum "{name}" on this machine'))
     number = asked.number("try", len(tries), max(len(tries), 1))

@@ -8,6 +8,7 @@ from typing import Any
 
 from minipach.console.pages.log import log_tail
 from minipach.console.pages.page import PER_PAGE, Asked, Page
+from minipach.console.reading import Reading
 from minipach.console.strip import cells, legend
 from minipach.model.pipeline import Pipeline
 from minipach.project.pauses import paused
@@ -40,7 +41,7 @@ def pipeline(asked: Asked) -> Page:
     at = asked.number("page", 1, pages)
     known = project.pipelines.get(path)
     node = next((n for n in asked.summary().dag.nodes if n.path == path), None)
-    usage = _usage(project, name)
+    usage = _usage(asked.reading, project, name)
     problems = [
         *project.problems.get(path, ()),
         *(p for p in table.problems if p not in project.problems.get(path, ())),
@@ -124,10 +125,15 @@ def _marked(problems: Sequence[Problem], source: str) -> dict[int, list[str]]:
     return found
 
 
-def _usage(project: Project, name: str) -> Usage | None:
+def _usage(reading: Reading, project: Project, name: str) -> Usage | None:
+    """Return the resources of the last runs."""
     ledger = open_ledger(project)
-    try:
+
+    def read() -> Usage | None:
         runs = ledger.successes(name, MOST)
+        return usage_of(name, runs) if runs else None
+
+    try:
+        return reading.made("usage", (name, ledger.last_key()), read)
     finally:
         ledger.close()
-    return usage_of(name, runs) if runs else None

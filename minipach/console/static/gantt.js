@@ -268,6 +268,8 @@
     const all = !data || from === 0 && to === data.span;
     const chosen = data && at >= 0 ? nameOf(at) : "";
     data = found;
+    data.rows = data.rows || data.datums; // rows that are datums are sent once
+    data.row = data.row || data.datum;
     data.last = 0;
     for (let n = 0; n < data.bars; n++) data.last = Math.max(data.last, data.end[n], data.kept[n] || 0);
     data.span = Math.max(data.span, 1);
