@@ -9,8 +9,9 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -19,22 +20,58 @@ from minipach.support.errors import Problem, UserError
 
 _HEADER_TIME = 10.0  # seconds for the headers of a request to arrive
 _HEADER_LIMIT = 16_384  # bytes of the headers of a request
+_UNREAD = 100_000_000  # bytes of a refused body that are taken and dropped, so that its sender gets the answer
 _CONNECTIONS = 500  # at once; more get 503
 _END_TIME = 10  # seconds for requests that are being answered when the process is to end
+
+
+class _Lingering:
+    """A transport whose first close ends what it sends, and no more, while the body of a request still arrives.
+
+    The kernel resets a connection that is closed with unread data. Then the sender would not see the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, is_unread: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._is_unread = is_unread
+        self.lingers = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Return whether nothing is to be sent any more."""
+        return self.lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        """End what is sent; close the connection at the second call, or if the request has arrived as a whole."""
+        if self.lingers or self._transport.is_closing() or not self._is_unread():
+            self._transport.close()
+            return
+        self.lingers = True
+        self._transport.write_eof()
+        self._transport.resume_reading()
 
 
 class Protocol(H11Protocol):
     """HTTP/1.1 that closes a connection whose next request does not arrive in time (slow loris)."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _dropped = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
-        super().connection_made(transport)
+        self._lingering = _Lingering(transport, lambda: self.conn.their_state is h11.SEND_BODY)
+        super().connection_made(cast(asyncio.Transport, self._lingering))
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Take what arrived; drop it, if the answer was sent without it."""
+        if self._lingering.lingers:
+            self._dropped += len(data)
+            if self._dropped > _UNREAD:
+                self.transport.close()
+            return
         super().data_received(data)
         self._watch()
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from minipach.support.errors import UserError
 from minipach.triggers import server
 from minipach.triggers.signatures import FORGES, sign
-from tests.fixtures.projects import Study
+from tests.fixtures.projects import PATIENCE, Study
 from tests.fixtures.receivers import SECRET, VARIABLES, Serving, heard, serving, signed
 
 
@@ -86,6 +86,19 @@ def test_requests_that_are_no_events(running: tuple[Study, Serving]) -> None:
         assert raw(found.port, data)[9:12].startswith(status), data[:200]
     assert heard(study) == before
     assert "Traceback" not in found.log.read_text()
+
+
+def test_a_sender_of_a_large_body_gets_the_answer(running: tuple[Study, Serving]) -> None:
+    """It sends all of the body before it reads. With unread data, the kernel would reset the connection."""
+    _, found = running
+    head = b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n"
+    for more in (b"", b"Connection: close\r\n"):
+        with socket.create_connection(("127.0.0.1", found.port), timeout=PATIENCE) as connection:
+            connection.sendall(head + more + b"\r\n")
+            for _ in range(300):
+                connection.sendall(b"x" * 100_000)
+            assert b"413" in connection.recv(65536)[:20]
+    assert httpx.get(f"{found.url}/healthz").text == "ok\n"
 
 
 _FIELDS = ["ref", "repository", "full_name", "push", "changes", "new", "type", "name"]
