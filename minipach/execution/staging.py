@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.annex_checksums import damaged
+from minipach.git.annex_layout import is_plain, object_path
 from minipach.git.content import classify
 from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, at_once, need_annex, take_in_locations
 from minipach.model.repo_layout import CODE, INPUTS
@@ -182,13 +183,17 @@ def _verify(
 
 
 def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
-    ordered = [k for k in sorted(keys) if "\n" not in k]
+    wanted = {k for k in keys if "\n" not in k}
+    objects = repo.common_dir / "annex/objects"
+    there = {key: objects / object_path(key) for key in wanted if is_plain(key)}
+    there = {key: path for key, path in there.items() if path.exists()}
+    ordered = sorted(wanted - there.keys())  # git-annex may have them elsewhere, as in a bare repository
     if not ordered:
-        return {}
+        return there
     out = annex(repo, "contentlocation", "--batch", stdin="".join(f"{k}\n" for k in ordered).encode())
     lines = os.fsdecode(out).split("\n")
     base = repo.common_dir.parent if repo.common_dir.name == ".git" else repo.path
-    return {key: Path(os.path.normpath(base / line)) for key, line in zip(ordered, lines, strict=False) if line}
+    return there | {key: Path(os.path.normpath(base / line)) for key, line in zip(ordered, lines, strict=False) if line}
 
 
 def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:

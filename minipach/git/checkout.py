@@ -119,7 +119,12 @@ def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
 
 
 def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
-    return list(_changes_between(str(repo.path), old, new))
+    small = repo.small_changes(old, new)
+    if small is None:
+        return list(_changes_between(str(repo.path), old, new))
+    none = TreeEntry("000000", NO_OBJECT, "")
+    rows = ((path, one or none, two or none) for path, one, two in small)
+    return _with_moves([_Change(path, one.mode, two.mode, one.sha, two.sha) for path, one, two in rows])
 
 
 @functools.lru_cache(maxsize=1)  # who asks whether they are free asks again to make them
@@ -129,6 +134,11 @@ def _changes_between(top: str, old: str, new: str) -> list[_Change]:
     for meta, path in zip(out[::2], out[1::2], strict=False):
         old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()
         found.append(_Change(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
+    return _with_moves(found)
+
+
+def _with_moves(found: list[_Change]) -> list[_Change]:
+    """Return the changes, with those noted whose folder becomes a dataset of its own."""
     datasets = {c.path for c in found if c.new_mode == GITLINK and c.old == NO_OBJECT}
     if datasets:
         found = [replace(c, moved=c.new == NO_OBJECT and not datasets.isdisjoint(parents(c.path))) for c in found]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
+from minipach.git.loose_objects import loose_sizes
 from minipach.git.repo import GITLINK, SYMLINK, Repo, TreeEntry
 
 Content = tuple[Literal["annex", "git", "link"], str, str | None]
@@ -36,7 +37,10 @@ def classify(repo: Repo, entries: Iterable[TreeEntry]) -> dict[tuple[str, bool],
 def _small(repo: Repo, blobs: list[str]) -> list[str]:
     if not blobs:
         return []
-    sizes = repo.git("cat-file", "--batch-check=%(objectsize)", stdin="".join(f"{b}\n" for b in blobs).encode()).split(
-        b"\n"
-    )
-    return [b for b, s in zip(blobs, sizes, strict=False) if s.isdigit() and int(s) <= MAX_POINTER]
+    found = loose_sizes(repo.common_dir, blobs)
+    asked = [blob for blob in blobs if blob not in found]
+    if asked:
+        stdin = "".join(f"{blob}\n" for blob in asked).encode()
+        sizes = repo.git("cat-file", "--batch-check=%(objectsize)", stdin=stdin).split(b"\n")
+        found |= {b: int(s) for b, s in zip(asked, sizes, strict=False) if s.isdigit()}
+    return [blob for blob in blobs if found.get(blob, MAX_POINTER + 1) <= MAX_POINTER]

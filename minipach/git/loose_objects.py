@@ -9,7 +9,8 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +125,23 @@ class LooseObjects:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+_MOST_LOOSE = 200  # objects whose sizes are read one by one
+_HEAD_BYTES = 512  # of a file: what tells how it is compressed comes before the first byte
+_HEAD = re.compile(rb"[a-z]+ ([0-9]+)\0")
+
+
+def loose_sizes(folder: Path, objects: Sequence[str]) -> dict[str, int]:
+    """Return the sizes of those objects that are loose; none of many. folder: the `.git` of the main work tree."""
+    found: dict[str, int] = {}
+    for sha in objects if len(objects) <= _MOST_LOOSE else ():
+        with suppress(OSError, zlib.error):
+            with open(f"{folder}/objects/{sha[:2]}/{sha[2:]}", "rb") as file:
+                head = _HEAD.match(zlib.decompressobj().decompress(file.read(_HEAD_BYTES), 64))
+            if head:
+                found[sha] = int(head[1])
+    return found
 
 
 @dataclass

@@ -344,8 +344,28 @@ class Repo:
 
     def names(self, treeish: str) -> list[str]:
         """Return the names at the root of a tree, without what they stand for: quick for a large folder."""
+        with contextlib.suppress(GitError, LookupError):
+            if self._cat is not None and self._cat.alive:
+                return [entry.path for entry in _SmallTrees(self._cat).listed(f"{treeish}^{{tree}}", "")]
         out = os.fsdecode(self.git("ls-tree", "-z", "--full-tree", "--name-only", treeish))
         return out.split("\0")[:-1]
+
+    def paths(self, treeish: str) -> list[str]:
+        """Return the paths of all files of a tree, without what they stand for."""
+        if self._cat is not None and self._cat.alive:
+            with contextlib.suppress(GitError):  # the reader ended: git says why
+                if (found := _small_listing(self._cat, treeish, (), recursive=True)) is not None:
+                    return [entry.path for entry in found]
+        return os.fsdecode(self.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", treeish)).split("\0")[:-1]
+
+    def small_changes(self, old: str, new: str) -> list[tuple[str, TreeEntry | None, TreeEntry | None]] | None:
+        """Return what differs between two commits, as (path, old entry, new entry), as git sorts it; None: ask git."""
+        if self._cat is None or not self._cat.alive:
+            return None
+        with contextlib.suppress(GitError, LookupError):
+            found = _SmallTrees(self._cat).changes(f"{old}^{{tree}}", f"{new}^{{tree}}", "")
+            return sorted(found, key=lambda row: os.fsencode(row[0]))
+        return None
 
     def config(self, key: str, file: str | None = None) -> str | None:
         """Return a git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
@@ -510,6 +530,23 @@ class _SmallTrees:
                 return None
             name, above = entry.sha, here
         return entry
+
+    def changes(
+        self, old: str | None, new: str | None, above: str
+    ) -> Iterator[tuple[str, TreeEntry | None, TreeEntry | None]]:
+        """Yield what differs between two trees below a path: files and gitlinks, with their entries."""
+        before = {entry.path: entry for entry in (self.listed(old, above) if old else ())}
+        after = {entry.path: entry for entry in (self.listed(new, above) if new else ())}
+        for path in sorted(before.keys() | after.keys()):
+            one, two = before.get(path), after.get(path)
+            if one is not None and two is not None and (one.mode, one.sha) == (two.mode, two.sha):
+                continue
+            trees = [entry.sha if entry is not None and entry.mode == TREE else None for entry in (one, two)]
+            if any(trees):
+                yield from self.changes(trees[0], trees[1], path)
+            files = [entry if entry is not None and entry.mode != TREE else None for entry in (one, two)]
+            if any(files):
+                yield path, files[0], files[1]
 
     def below(self, entry: TreeEntry) -> Iterator[TreeEntry]:
         """Yield the files below an entry, or the entry itself."""

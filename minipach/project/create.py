@@ -206,7 +206,7 @@ def make_tick_repo(project: Project, path: str) -> bool:
     around = Project(project.root / holder) if holder else project
     inside = path.removeprefix(holder + "/") if holder else path
     folder = project.root / path
-    if is_dataset(folder) and _registered(around, inside):
+    if is_dataset(folder) and _registered(around, [inside]):
         return False
     if not is_dataset(folder):
         if path in project.repos or (os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))):
@@ -376,7 +376,8 @@ class _Adoption:
 
 def _register_all(around: Project, found: Sequence[_Adoption]) -> list[str]:
     """Register datasets in the one that holds them, in one commit; what was done."""
-    new = [one for one in found if not _registered(around, one.place.path)]
+    known = _registered(around, [one.place.path for one in found])
+    new = [one for one in found if one.place.path not in known]
     if not new:
         return []
     with gc_held_off(around.repo):
@@ -531,10 +532,14 @@ def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> No
         os.replace(name, link)
 
 
-def _registered(project: Project, path: str) -> bool:
+def _registered(project: Project, paths: Sequence[str]) -> set[str]:
+    """Return those of the folders that a dataset has as subdatasets in its last commit."""
     head = project.repo.head()
-    entries = project.repo.ls_tree(head, f":(top,literal){path}") if head else []
-    return bool(entries) and entries[0].mode == GITLINK
+    found: set[str] = set()
+    for start in range(0, len(paths) if head else 0, _MANY):
+        entries = project.repo.ls_tree(head or "", *(f":(top,literal){p}" for p in paths[start : start + _MANY]))
+        found |= {entry.path for entry in entries if entry.mode == GITLINK}
+    return found
 
 
 def _register(project: Project, tracked: Mapping[str, list[TreeEntry]]) -> None:

@@ -594,12 +594,13 @@ class _Specs:
         )
 
 
-def is_spec_of_now(project: Project, path: str) -> bool:
+def is_spec_of_now(project: Project, path: str, reader: Repo | None = None) -> bool:
     """Return whether the last commit of a pipeline has the spec that was read, but for texts for people.
 
     Args:
         project: The project as it was read, maybe hours ago.
         path: The path of a pipeline that is a dataset.
+        reader: Its repository, if the caller has it open.
 
     Raises:
         UserError: No commit has the spec any more.
@@ -607,7 +608,7 @@ def is_spec_of_now(project: Project, path: str) -> bool:
     if path in project.given:
         return True  # it is no committed one
     spec = next(place.spec for place in project.places if place.path == path)
-    text = read_text(project.root / path, f"{path}/{spec}", project.cache, is_dataset=True)
+    text = read_text(project.root / path, f"{path}/{spec}", project.cache, is_dataset=True, reader=reader)
     before = project.pipelines[path]
     if blob_id(text.encode()) == before.blob:
         return True

@@ -102,7 +102,7 @@ def misnamed(folder: Path) -> Iterator[str]:
         yield from (name for name in found if name in there)
 
 
-def read_text(folder: Path, source: str, cache: Cache, *, is_dataset: bool) -> str:
+def read_text(folder: Path, source: str, cache: Cache, *, is_dataset: bool, reader: Repo | None = None) -> str:
     """Return the committed spec of a dataset, or the file of a folder that is no dataset yet.
 
     Args:
@@ -110,6 +110,7 @@ def read_text(folder: Path, source: str, cache: Cache, *, is_dataset: bool) -> s
         source: The path of the spec in the project.
         cache: The project's, which keeps what the last commit has.
         is_dataset: Whether the folder is a dataset already.
+        reader: Its repository, if the caller has it open.
 
     Raises:
         UserError: The content is not here, or no commit of the dataset has the spec.
@@ -117,11 +118,12 @@ def read_text(folder: Path, source: str, cache: Cache, *, is_dataset: bool) -> s
     text: bytes | None = None
     name = source.rpartition("/")[2]
     if is_dataset:
-        repo = Repo(folder)
+        repo = reader or Repo(folder)
         try:
             text = content_of(repo, source, _committed(repo, name, cache), name)
         finally:
-            repo.close()
+            if reader is None:
+                repo.close()
         if text is None and not _is_being_adopted(folder):
             raise UserError(
                 Problem(

@@ -121,5 +121,4 @@ def reserved_entries(repo: Repo, commit: str) -> list[TreeEntry]:
 
 def output_paths(repo: Repo, commit: str) -> list[str]:
     """Return the paths of everything else."""
-    out = os.fsdecode(repo.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))
-    return [p for p in out.split("\0") if p and not reserved_in_pipeline(p.split("/", 1)[0])]
+    return [path for path in repo.paths(commit) if not reserved_in_pipeline(path.split("/", 1)[0])]

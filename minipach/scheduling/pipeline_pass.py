@@ -437,7 +437,7 @@ class PipelinePass:
         plan = remove_recovered(plan, {end.datum_id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
-            if not is_spec_of_now(a.project, a.path):
+            if not is_spec_of_now(a.project, a.path, a.repo):
                 raise UserError(_changed(a.path, "spec"))
             if base.head != a.source:  # somebody has committed meanwhile: what they changed stays as it is
                 base = build_base(a)

@@ -10,7 +10,7 @@ import pytest
 
 from minipach.git import fast_import
 from minipach.git.fast_import import Stream
-from minipach.git.loose_objects import LooseObjects, NotPlainError
+from minipach.git.loose_objects import LooseObjects, NotPlainError, loose_sizes
 from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
@@ -136,3 +136,16 @@ def test_objects_have_the_modes_of_git(repo: Files) -> None:
     sha = LooseObjects.of(repo).add("blob", b"new")
     assert (repo.path / ".git/objects" / sha[:2] / sha[2:]).stat().st_mode & 0o777 == 0o444
     assert not [name for name in os.listdir(repo.path / ".git/objects" / sha[:2]) if name.startswith("tmp")]
+
+
+def test_sizes_of_loose_objects(repo: Files) -> None:
+    texts = [b"", b"x", os.urandom(100_000), b"text " * 50_000]
+    shas = [repo.hash_blob(text) for text in texts]
+    stored = LooseObjects(repo.path / ".git").add("blob", b"stored here " * 9000)
+    assert loose_sizes(repo.path / ".git", [*shas, stored, "0" * 40]) == {
+        **{sha: len(text) for sha, text in zip(shas, texts, strict=True)},
+        stored: 108_000,
+    }
+    (repo.path / ".git/objects" / stored[:2] / stored[2:]).chmod(0o644)
+    (repo.path / ".git/objects" / stored[:2] / stored[2:]).write_bytes(b"damaged")
+    assert loose_sizes(repo.path / ".git", [stored]) == {}
