@@ -128,7 +128,7 @@ class LooseObjects:
 
 
 _MOST_LOOSE = 200  # objects whose sizes are read one by one
-_HEAD_BYTES = 512  # of a file: what tells how it is compressed comes before the first byte
+_HEAD_BYTES = 512  # of a file; a table of codes may come before the first byte
 _HEAD = re.compile(rb"[a-z]+ ([0-9]+)\0")
 
 

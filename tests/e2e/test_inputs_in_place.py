@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from minipach.git.annex_intake import LARGE
+from tests.fixtures.container_images import Images, images, need
 from tests.fixtures.launchers import wait_until
-from tests.fixtures.projects import MINIPACH, Study, need
+from tests.fixtures.projects import MINIPACH, Study
 from tests.fixtures.small_disks import small_disk
+
+__all__ = ["images"]
 
 MEGABYTE = 10**6
 pytestmark = pytest.mark.slow
@@ -26,18 +29,43 @@ def leave(folder: Path, size: int) -> None:
             left -= file.write(bytes(min(left, MEGABYTE)))
 
 
-def test_a_datum_that_is_larger_than_the_free_disk_runs(tmp_path: Path) -> None:
+_WAYS = {
+    "bubblewrap host": (("bwrap",), ""),
+    "bubblewrap squashfs": (("bwrap", "unsquashfs"), "squashfs"),
+    "charliecloud squashfs": (("ch-run", "unsquashfs"), "squashfs"),
+    "podman archive": (("podman", "runc"), "docker-archive"),
+}
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=pytest.mark.soak if "bubblewrap s" in way else ()) for way in _WAYS]
+)
+def test_a_datum_that_is_larger_than_the_free_disk_runs(
+    way: str, tmp_path: Path, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its input is larger than what is free; its output fits once, not twice."""
-    need("bwrap")
-    with small_disk(tmp_path / "disk", "140m") as disk:
+    programs, kind = _WAYS[way]
+    need(*programs)
+    for name, value in images.env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MINIPACH_RUNTIME", way.split(maxsplit=1)[0])
+    image = "image: image, " if kind else ""
+    with small_disk(tmp_path / "disk", "300m" if kind else "140m") as disk:
         study = Study.create(disk.folder / "study")
-        study.put("images/a.dat", os.urandom(60 * MEGABYTE))
+        if kind:
+            shutil.copy(images.squashfs() if kind == "squashfs" else images.docker_archive(), study.root / "image")
+        if not kind:
+            study.put("images/a.dat", os.urandom(60 * MEGABYTE))
         size = LARGE + MEGABYTE
         study.pipeline(
             "edges",
-            'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/x.sh]}\n',
+            f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{{image}cmd: [sh, code/x.sh]}}\n',
             x=f'head -c {size} "$images" >"$PFS/out/a.dat"; cat "$images" | wc -c >"$PFS/out/size"',
         )
+        if kind:  # the image is there first
+            study.put("images/a.dat", b"small")
+            study.schedule()
+            study.put("images/a.dat", os.urandom(60 * MEGABYTE))
         leave(disk.folder, size + 10 * MEGABYTE)
         study.schedule()
         assert study.read("edges/size").strip() == b"60000000"
