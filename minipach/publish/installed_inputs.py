@@ -7,7 +7,10 @@ from pathlib import Path
 
 from minipach.git.checkout import dirty_paths
 from minipach.git.repo import GITLINK, GitError, Repo, is_dataset
+from minipach.model import run_record
 from minipach.model.repo_layout import INPUTS
+from minipach.project.project import Project
+from minipach.support.errors import UserError
 
 
 def follow_links(repo: Repo, sources: Mapping[str, Path], old: str, new: str) -> None:
@@ -22,6 +25,36 @@ def follow_links(repo: Repo, sources: Mapping[str, Path], old: str, new: str) ->
             links = [_link(repo, commit, path) for commit in (old, new)]
             if None not in links and links[0] != links[1]:
                 _follow(Repo(repo.path / path), source, str(links[0]), str(links[1]))
+
+
+def follow_branches(project: Project, before: Mapping[str, str]) -> None:
+    """Bring the installed inputs of pipelines to what their branches link, after these came from a remote.
+
+    Args:
+        project: The project as it was before. Its repos have moved, those with inputs, too.
+        before: The commit that each pipeline had checked out, by its path.
+    """
+    try:
+        pipelines = project.pipelines
+    except UserError:  # a spec can't be read: then nobody knows its inputs
+        return
+    for path, old in before.items():
+        pipeline = pipelines.get(path)
+        repo = Repo(project.root / path)
+        try:
+            new = repo.head()
+            if pipeline is not None and new is not None and new != old:
+                slugs = run_record.slugs(pipeline).items()
+                follow_links(repo, {slug: project.dataset_of(source) for (source, _), slug in slugs}, old, new)
+        finally:
+            repo.close()
+
+
+def heads(project: Project) -> dict[str, str]:
+    """Return the commit that each pipeline has checked out, by its path."""
+    paths = [place.path for place in project.places if is_dataset(project.root / place.path)]
+    found = {path: Repo(project.root / path).head() for path in paths}
+    return {path: head for path, head in found.items() if head is not None}
 
 
 def _link(repo: Repo, commit: str, path: str) -> str | None:

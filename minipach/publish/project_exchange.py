@@ -24,6 +24,7 @@ from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
 from minipach.publish import exchange
+from minipach.publish.installed_inputs import follow_branches, heads
 from minipach.storage.setup import (
     branches,
     depend,
@@ -401,6 +402,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
     """
     found: list[RepoExchange] = []
     claims = claims or Alone()
+    commits_before = heads(project)
     for path, repo in reversed(list(_repos(project))):
         remote = remote_for(repo, target)
         if not remote:
@@ -429,6 +431,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
         finally:
             claims.release(path)
         found.append(moved)
+    follow_branches(project, commits_before)
     for one in unconfirmed(project):
         notify(str(unconfirmed_problem(project, one)))
     if not found:

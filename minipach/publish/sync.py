@@ -19,6 +19,7 @@ from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import FOLDER, INPUTS
 from minipach.project.project import Project
 from minipach.publish import exchange
+from minipach.publish.installed_inputs import follow_branches, heads
 from minipach.publish.project_exchange import Notify, remote_for
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import added_by_hand
@@ -80,11 +81,13 @@ def merge_project(
     """
     done: list[Merged] = []
     pipelines = {place.path for place in project.places}
+    before = heads(project)
     _fetch_superdataset(project, target)
     for path, repo in _installed(project):
         remote = _remote(project, path, repo, target)
         if remote:
             done.append(_guarded(repo, Merged(path, remote), path in pipelines, take, notify, with_data))
+    follow_branches(project, before)
     refused = [one.repo for one in done if one.problems]
     if remote := remote_for(project.repo, target):
         top = Merged(".", remote)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.fixtures.projects import Study
@@ -35,6 +37,21 @@ def test_an_installed_input_follows_and_its_record_reruns(study: Study) -> None:
     study.schedule()
     assert study.git("edges", "status", "--porcelain") == ""
     assert study.read("edges/c.txt") == b"gamma"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["pull", "sync"])
+def test_an_installed_input_follows_what_comes_from_others(study: Study, tmp_path: Path, command: str) -> None:
+    installed(study)
+    other = study.duplicate(tmp_path / "other")
+    for path in (".", "images", "edges"):
+        other.git(path, "remote", "add", "theirs", str(study.root / path))
+    study.put("images/b.txt", "beta")
+    study.schedule()
+    done = other.minipach(command, "theirs", *(["--no-schedule"] if command == "sync" else []))
+    assert other.git("edges", "rev-parse", "HEAD") == study.git("edges", "rev-parse", "HEAD"), done.err
+    assert other.git("edges", "status", "--porcelain") == "", "a save would take the link back"
+    assert other.git("edges/inputs/images", "rev-parse", "HEAD") == study.git("images", "rev-parse", "HEAD")
 
 
 @pytest.mark.soak
