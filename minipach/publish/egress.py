@@ -12,7 +12,7 @@ import re
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ _CONFIRMED = "minipach-egress.confirmed"  # in a clone of a pipeline's repo: the
 _SENT = "minipach-egress.sent"  # the commit that is there, and the place
 _MOST_BEGUN = 300
 _EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git's empty tree
+_AMAZON = "https://s3.amazonaws.com"
+_NAME_SERVER = "git config minipach.egress-endpoint URL, if the bucket is on another server"
 _ALLOWED = "annex.security.allowed-ip-addresses"
 
 
@@ -357,14 +359,19 @@ def _server_of(project: Project, name: str) -> str:
     for store in stores(project).values():
         if store.kind == "s3" and store.bucket == name and is_confirmed(project.repo, store):
             return store.url
-    return os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
+    return os.environ.get("AWS_ENDPOINT_URL") or _AMAZON
 
 
 def _parameters(project: Project, repo: Repo, place: str, remote: str) -> list[str]:
     if place.startswith("s3://"):
         parts = urllib.parse.urlsplit(place)
         at = bucket(_server_of(project, parts.netloc), parts.netloc, parts.path.strip("/"))
-        make_bucket(at, given_credentials())
+        try:
+            make_bucket(at, given_credentials())
+        except UserError as error:
+            if at.url != _AMAZON:  # else nobody has named a server
+                raise
+            raise UserError([replace(problem, fix=_NAME_SERVER) for problem in error.problems]) from None
         known = set((repo.config(_ALLOWED) or "").split())
         if missing := set(private_addresses(at.host)) - known:
             repo.git("config", "--local", _ALLOWED, " ".join(sorted(known | missing)))

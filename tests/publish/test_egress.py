@@ -12,7 +12,7 @@ import pytest
 
 from minipach.project.project import Project, find_project
 from minipach.publish.egress import MANIFEST, Exported, egress
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
@@ -96,6 +96,22 @@ def test_no_place(images: Files, place: str) -> None:
     with pytest.raises(UserError) as caught:
         sent(images, place)
     assert caught.value.problems[0].code in ("egress.unusable", "store.bad-address")
+
+
+def test_a_server_that_nobody_has_named_is_asked_for(images: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a setting, a bucket is one of Amazon's: the likely mistake is that it is not."""
+
+    def no_answer(*_: object) -> None:
+        raise UserError(Problem("bucket.no-store", "https://s3.amazonaws.com/b", "no object store answers"))
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr("minipach.publish.egress.make_bucket", no_answer)
+    with pytest.raises(UserError) as caught:
+        sent(images, "s3://b/edges")
+    (problem,) = caught.value.problems
+    assert problem.code == "bucket.no-store" and problem.fix.startswith("git config minipach.egress-endpoint URL")
 
 
 def with_egress(study: Study, url: str) -> None:
