@@ -10,6 +10,7 @@ from typing import Any
 
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted, suggest
+from minipach.templates.make_settings import make_settings
 from minipach.templates.sandbox import need_program, run_boxed
 from minipach.templates.stage_draft import Stage
 
@@ -24,14 +25,6 @@ _STEM_LINE = re.compile(r"#  Implicit/static pattern stem: '(.*)'$")
 _RECIPE_LINE = re.compile(r"#  recipe to execute \((from .*, line \d+)\):$")
 _PREFIX = re.compile(r"^[\t @+-]*")
 _ONE_SHELL = re.compile(r"^\.ONESHELL[ \t]*:", re.MULTILINE)
-# possessive: a line of many spaces is read once
-_SHELL_LINE = re.compile(
-    r"^(?:[^\t#\n][^\n=]*?:[ \t]*+)?[ ]*+(?:(?:override|export)[ \t]++)*+(SHELL|\.SHELLFLAGS)[ \t]*+[:?+]{0,3}=(.*)$",
-    re.MULTILINE,
-)
-_EXPORT_LINE = re.compile(
-    r"^(?:[^\t#\n][^\n=]*?:[ \t]*+|[ ]*+)export\b(?![ \t]*+[:?+]{0,3}=)([^\n=:?+#]*)", re.MULTILINE
-)
 _SAID = re.compile(r"(?:make|(.+?):(\d+)): \*\*\* (.*?)\.?(?:  Stop\.)?")
 _NO_RULE = re.compile(r"No rule to make target '(.*?)'(?:, needed by '(.*)')?")
 _FIXES = {
@@ -43,7 +36,6 @@ _FIXES = {
     "unterminated": "close the bracket",
     "Recursive variable": "assign it with :=",
 }
-_PLAIN_SHELLS = {("SHELL", "/bin/sh"), ("SHELL", "sh"), (".SHELLFLAGS", "-c")}
 _DASH = "`-` of a recipe line, at which a command may fail: the line is not known; a command that fails ends the datum"
 _SPECIAL = re.compile(r"^\.|%|^Makefile$|^[^:]*\$")
 
@@ -76,7 +68,8 @@ def _as_make_runs(file: Path, stage: Stage, database: str, target: str) -> Stage
     """Return the stage with the lines that may fail, and with what of the Makefile its script does not keep."""
     text = file.read_text("utf-8", "replace")
     recipe = [line for line in _joined(_recipe(database, target)) if line.strip("\t @+-")]
-    left_out = _unkept(text)
+    settings = make_settings(text)
+    left_out = list(settings.left_out)
     fails = ["-" in _PREFIX.findall(line)[0] for line in recipe]
     if _ONE_SHELL.search(text):
         fails = fails[:1]
@@ -88,7 +81,7 @@ def _as_make_runs(file: Path, stage: Stage, database: str, target: str) -> Stage
         left_out.append(_DASH)
     if any(_begins_with_dash(line, database) for line in recipe) and _DASH not in left_out:
         left_out.append(_DASH)
-    return replace(stage, may_fail=may_fail, left_out=tuple(left_out))
+    return replace(stage, may_fail=may_fail, left_out=tuple(left_out), shell=settings.shell, exports=settings.exports)
 
 
 def _recipe(database: str, target: str) -> list[str]:
@@ -124,19 +117,6 @@ def _begins_with_dash(line: str, database: str) -> bool:
         return False
     text = value[1] if value[1] is not None else database[value.end() :].partition("\nendef")[0]
     return re.search(r"^[\t @+]*-", text, re.MULTILINE) is not None
-
-
-def _unkept(text: str) -> list[str]:
-    """Return what of a Makefile changes how make runs recipes, and is not carried over."""
-    found = []
-    for name, value in _SHELL_LINE.findall(text):
-        if (name, value.strip()) not in _PLAIN_SHELLS:
-            found.append(f"{name} = {value.strip()}: sh runs the commands; name another shell in code/run.sh")
-    for names in _EXPORT_LINE.findall(text):
-        found.append(f"export {names.strip()}".rstrip() + ": the commands do not get it; set it in transform.env")
-    if re.search(r"^\.IGNORE[ \t]*:", text, re.MULTILINE):
-        found.append(".IGNORE: a command that fails ends the datum")
-    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,12 @@ class Stage:
         folder: The folder in which the commands run.
         reads: Files and folders that it reads.
         writes: Files and folders that it writes.
-        commands: Commands, each for a POSIX shell of its own. The first one that fails is the last one.
+        commands: Commands, each for a shell of its own. The first one that fails is the last one.
         has_stem: In its paths, `%` is what differs between datums. Its commands have it as `${STEM}`.
         may_fail: The numbers of the commands after which the next one runs in any case.
         left_out: What of its source the commands do not keep.
+        shell: The words before each command, such as `bash -eu -c`; empty for `sh -c`.
+        exports: Variables that the commands get, with their values.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Stage:
     has_stem: bool = False
     may_fail: frozenset[int] = frozenset()
     left_out: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
+    exports: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ def stage_script(
         place, folder = (_quoted_around(text, "*", "*") for text in (one.place, posixpath.dirname(one.word) or "."))
         lines.append(f'for file in "$PFS"/{place}; do [ ! -e "$file" ] || ln -s -- "$file" {folder}/; done')
     lines += ["", "set +eu"]
-    lines += [_alone(command, may_fail=n in stage.may_fail) for n, command in enumerate(stage.commands)]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in stage.exports]
+    lines += [_alone(command, stage.shell, may_fail=n in stage.may_fail) for n, command in enumerate(stage.commands)]
     lines += ["set -eu", ""]
     for word in map(_tidy, stage.writes):
         parent = posixpath.dirname(word)
@@ -177,10 +182,13 @@ def stage_script(
     return "\n".join(lines) + "\n"
 
 
-def _alone(command: str, *, may_fail: bool) -> str:
+def _alone(command: str, shell: Sequence[str], *, may_fail: bool) -> str:
     """Return a command in a shell of its own, after which the script ends if it fails and may not."""
     # what is open at the end of a line, such as a here-document, must not take the lines of the script
-    alone = f"sh -c {shlex.quote(command)}" if "<<" in command or command.endswith("\\") else f"(\n{command}\n)"
+    if shell or "<<" in command or command.endswith("\\"):
+        alone = shlex.join([*(shell or ("sh", "-c")), command])
+    else:
+        alone = f"(\n{command}\n)"
     return f"{alone} || {':' if may_fail else 'exit'}"
 
 

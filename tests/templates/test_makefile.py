@@ -127,10 +127,17 @@ def as_run(folder: Path, text: str, target: str) -> tuple[int, str, tuple[str, .
         ("\techo \"$(HOME)\" > $@ # a comment\n\t+echo plus >> $@\n", "/at home\nplus\n"),
         ("\techo 1 > $@\n\t-exit 3\n\tfalse; echo 2 >> $@\n", "1\n2\n"),
         (".ONESHELL:\nout: data/a.txt\n\tX=3\n\techo $$X > $@\n", "3\n"),
+        ("SHELL := /bin/bash\nout: data/a.txt\n\tx=(a b); echo $${x[1]} > $@\n", "b\n"),
+        ("SHELL = bash\n.SHELLFLAGS := -eu -o pipefail -c\nout: data/a.txt\n\t-false | true; echo x\n\techo $$- >$@\n",
+         "ehuBc\n"),
+        ("SHELL = bash\n.ONESHELL:\nout: data/a.txt\n\tx=(a b)\n\techo $${x[1]} > $@\n", "b\n"),
+        (".POSIX:\nout: data/a.txt\n\t-false; echo no > $@\n\techo yes >> $@\n", "yes\n"),
+        ("A = x'y\nexport B := $(A) $$z\nexport A\nout: data/a.txt\n\techo \"$$A,$$B\" > $@\n", "x'y,x'y $z\n"),
+        ("export B = $(A)\nA := 1\nout: data/a.txt\n\techo \"$$B\" > $@\n", "1\n"),
     ],
 )  # fmt: skip
 def test_each_line_has_a_shell_of_its_own(tmp_path: Path, recipe: str, expected: str) -> None:
-    text = recipe if recipe.startswith(".") else f"out: data/a.txt\n{recipe}"
+    text = recipe if "out: " in recipe else f"out: data/a.txt\n{recipe}"
     assert as_run(tmp_path, text, "out") == (0, expected, ())
 
 
@@ -153,10 +160,26 @@ def test_what_a_script_can_not_keep_is_said(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("  SHELL = zsh", ["SHELL = zsh"]),
+        ("SHELL = zsh", []),
+        ("SHELL = python3", ["SHELL = python3"]),
+        ("SHELL = $(X)", ["SHELL = $(X)"]),
+        ("SHELL = bash\nSHELL = zsh", ["SHELL = bash", "SHELL = zsh"]),
+        ("ifdef X\nSHELL = bash\nendif", ["SHELL = bash"]),
+        ("export A = 1", []),
+        ("export A = 1\nA += 2", ["export A"]),
+        ("export A ?= 1", ["export A"]),
+        ("export A = $(shell date)", ["export A"]),
+        ("export A = $(PATH)", ["export A"]),
+        ("export A := $(B)\nB = 1", ["export A"]),
+        ("export PFS = 1", ["export PFS"]),
+        ("export A = 1\nunexport A", ["export A"]),
+        ("PATH := /x:$(PATH)", ["PATH"]),
+        (".EXPORT_ALL_VARIABLES:", [".EXPORT_ALL_VARIABLES"]),
         ("out: override SHELL := bash", ["SHELL = bash"]),
         ("SHELL = /bin/sh", []),
         ("export SHELL = bash", ["SHELL = bash", "export SHELL"]),
-        (".SHELLFLAGS = -euc", [".SHELLFLAGS = -euc"]),
+        (".SHELLFLAGS = -euc", []),
+        (".SHELLFLAGS = -eu", [".SHELLFLAGS = -eu"]),
         ("export A B", ["export A B"]),
         ("export", ["export"]),
         ("out: export A = 1", ["export A"]),
