@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from minipach.environment.oci_registry import SCHEME
 from minipach.execution.compose_launcher import ANY_IMAGE, HOST, kind_of_launcher, launcher
 from minipach.execution.launcher.core import Failure
-from minipach.execution.launcher.image_file import kind_of_file
+from minipach.execution.launcher.image_file import ImageFile
 from minipach.git.repo import SYMLINK, Repo, TreeEntry
 from minipach.model.repo_layout import BASE_REF, LAUNCHER
 from minipach.planning.assessment import Assessment
@@ -41,7 +41,8 @@ def _kind(repo: Repo, path: str, entries: Mapping[str, TreeEntry]) -> str:
         place = os.path.normpath(os.path.join(repo.path, posixpath.dirname(path), target))
     if os.path.isfile(place) or os.path.isdir(place):
         with contextlib.suppress(Failure, OSError):  # if it is no image, each run of it says so
-            return kind_of_file(os.path.realpath(place))
+            kind: str = ImageFile(path, os.path.realpath(place)).kind
+            return kind
         return ANY_IMAGE
     for rev in (BASE_REF, "HEAD"):
         if repo.resolve(f"{rev}:{path}") == entry.sha:

@@ -243,9 +243,8 @@ class Batch:
                     raise Fault("the folders that an earlier datum left in /pfs/out are too deep") from None
             except OSError as error:
                 if tries == 99 or error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-                    raise Fault(
-                        "what an earlier datum left in /pfs/out can't be removed: " + str(error.strerror)
-                    ) from None
+                    what = f"what an earlier datum left in /pfs/out can't be removed: {error.strerror}"
+                    raise Fault(what) from None
                 if error.errno == errno.EACCES:
                     open_folders(box.live)
         os.chmod(box.live, 0o755)

@@ -13,6 +13,7 @@ import time
 from minipach.execution.launcher.core import AT_FAULT, HOME, IMAGE_PATH, NOT_FOUND
 from minipach.execution.launcher.files import find_program
 from minipach.execution.launcher.namespaces import Namespaces
+from minipach.execution.launcher.processes import output_of
 from minipach.execution.launcher.runtime import TESTED, Call, devices, host_env, private_file
 from minipach.execution.launcher.shared_mounts import OWN, Shared, SharedCall
 
@@ -33,20 +34,8 @@ class Bubblewrap(Namespaces):
             return "not installed (bwrap)"
         if self.name == TESTED:
             return ""
-        test = [
-            "bwrap",
-            "--unshare-all",
-            *self._no_more_users(),
-            "--share-net",
-            "--ro-bind",
-            "/",
-            "/",
-            "--dev",
-            "/dev",
-            "--proc",
-            "/proc",
-            "true",
-        ]
+        test = ["bwrap", "--unshare-all", *self._no_more_users(), "--share-net"]
+        test += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
         for pause in (0, 1, 1):  # it gives up where something below / is unmounted meanwhile
             time.sleep(pause)
             if subprocess.run(test, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 0:
@@ -95,7 +84,7 @@ class Bubblewrap(Namespaces):
         In a user namespace of its own, a command of root's could mount the host's control groups, writable.
         """
         if self.options is None:
-            said = subprocess.run([self._program(), "--version"], capture_output=True, check=False).stdout
+            said = output_of([self._program(), "--version"])
             version = [int(n) for n in re.findall(rb"[0-9]+", said)[:2]]
             able = version >= [0, 8] and not self.is_setuid()
             self.options = ["--unshare-user", "--disable-userns"] if able else []
@@ -143,14 +132,8 @@ class Bubblewrap(Namespaces):
             arguments += ["--ro-bind-try", "/sys/" + part, "/sys/" + part]
         arguments += ["--bind", tmp, "/tmp", "--bind", box.vartmp, "/var/tmp", "--bind", box.home, HOME]
         arguments += ["--ro-bind", launcher.view, "/project"]
-        arguments += [
-            "--bind" if launcher.run.writable else "--ro-bind",
-            box.pfs,
-            "/pfs",
-            "--bind",
-            box.live,
-            "/pfs/out",
-        ]
+        arguments += ["--bind" if launcher.run.writable else "--ro-bind", box.pfs, "/pfs"]
+        arguments += ["--bind", box.live, "/pfs/out"]
         for target, source in launcher.placed.mounts.items():
             arguments += ["--ro-bind", source, box.seen(target)]
         for path in launcher.run.secret_files:

@@ -30,17 +30,14 @@ from minipach.execution.launcher.core import (
     NotBegun,
     new_result,
     no_part,
-    parents,
     put,
     say_of,
-    shown,
 )
-from minipach.execution.launcher.files import copy_file, make_temporary, remove_tree
+from minipach.execution.launcher.files import make_temporary, remove_tree
 from minipach.execution.launcher.git_objects import reading_objects
 from minipach.execution.launcher.inputs import LARGE, MOST_MOUNTS, PRIVATE, PROTECTED, UNPROTECTED, Placed, Tree
-from minipach.execution.launcher.outputs import Room, check_name
+from minipach.execution.launcher.outputs import Outputs
 from minipach.execution.launcher.processes import PRCTL, Signals, adopt_orphans, descendants, spent
-from minipach.execution.launcher.reserved_names import reserved_in_pipeline
 from minipach.execution.launcher.runtimes import pick_runtime
 
 PIECES = 64  # of a command's output that are passed on between two looks at the time: it may print without a pause
@@ -69,9 +66,7 @@ class Launcher:
         self.secrets = {}
         self.trees = {}
         self.placed = Placed()
-        self.written = {}
-        self.writers = {}
-        self.folders = {}
+        self.outputs: Outputs
         self.words = []
         self.child = None
         self.batch = None  # while a command runs that loops over its datums
@@ -105,7 +100,10 @@ class Launcher:
                 elif results:
                     code = results[-1]["code"]
             if code == 0:
-                self._move()
+                try:
+                    self.outputs.move()
+                except OSError as error:
+                    raise self._failure(error) from None
             self._tell({"datums": results})
             return code
         finally:
@@ -122,9 +120,8 @@ class Launcher:
     def _take_secrets(self):
         for name in {*self.run.secrets.values(), *self.run.secret_files.values()}:
             if name not in os.environ:
-                raise Failure(
-                    "a secret is missing: put its value into the environment variable " + name + ", and export that"
-                )
+                what = "put its value into the environment variable " + name + ", and export that"
+                raise Failure("a secret is missing: " + what)
             self.secrets[name] = os.environ[name]
         for name in [n for n in os.environ if n.startswith("MINIPACH_SECRET_")]:
             del os.environ[name]
@@ -134,7 +131,7 @@ class Launcher:
         try:
             os.makedirs(folder, exist_ok=True)
             self.scratch = make_temporary(folder)
-            os.mkdir(os.path.join(self.scratch, "done"))
+            self.outputs = Outputs(self.dataset, self.scratch)
             os.mkdir(os.path.join(self.scratch, "view"))
             self.now = os.open(os.path.join(self.scratch, "now"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as error:
@@ -293,7 +290,7 @@ class Launcher:
 
     def _take(self, datum, box, result, empty):
         """Take what a datum has written. Raises Fault."""
-        result["files"] = self._keep(datum, box, empty)
+        result["files"] = self.outputs.keep(datum, box, empty)
         if not result["files"]:
             if self.run.required:
                 raise Fault("the command wrote nothing to /pfs/out, and the spec requires output")
@@ -620,189 +617,6 @@ class Launcher:
         if not files:
             return None
         return os.path.relpath(files[0], box.pfs if files[0].startswith(box.pfs + "/") else self.view)
-
-    # -- outputs
-
-    def _keep(self, datum, box, empty):
-        """Check what the datum wrote, and keep it: [[path in /pfs/out, path in the repo], ...]. Raises Fault."""
-        if os.path.islink(box.out) or not os.path.isdir(box.out):
-            raise Fault("/pfs/out is gone; it must stay a directory")
-        found: list[tuple[str, str, str]] = []
-        taken = os.path.join(self.scratch, "done")
-        self._collect(datum, box, box.out, "", empty, found)
-        claimed: dict[str, str] = {}
-        for seen, final, _ in found:
-            if final in claimed:
-                raise Fault(
-                    "outputs " + shown(claimed[final]) + " and " + shown(seen) + " would have one path, " + final
-                )
-            if final in self.written:
-                raise Fault("output " + shown(final) + " was written by datum " + shown(self.writers[final]) + ", too")
-            claimed[final] = seen
-        for final in claimed:
-            if final in self.folders:
-                raise Fault(
-                    "output "
-                    + shown(final)
-                    + " is a file, and datum "
-                    + shown(self.folders[final])
-                    + " has a folder there"
-                )
-            for above in parents(final):
-                if above in claimed or above in self.written:
-                    whose = "" if above in claimed else " of datum " + shown(self.writers[above])
-                    raise Fault("output " + shown(above) + " is a file" + whose + ", and a folder in " + shown(final))
-        uses: dict[str, int] = {}
-        room = Room(self.scratch)
-        for seen, _, source in found:
-            uses[source] = uses.get(source, 0) + 1
-            room.take(os.lstat(source).st_size, seen)
-        for _, final, source in found:
-            place = os.path.join(taken, final)
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            info = os.lstat(source)
-            mode = 0o755 if info.st_mode & 0o111 else 0o644
-            if source.startswith(box.out + "/") and info.st_nlink == 1 and uses[source] == 1:
-                os.rename(source, place)
-                os.chmod(place, mode)
-            else:
-                copy_file(source, place, mode)
-        self.written.update(dict.fromkeys(claimed, taken))
-        self.writers.update(dict.fromkeys(claimed, datum.name))
-        for final in claimed:
-            self.folders.update(dict.fromkeys(parents(final), datum.name))
-        return [[seen, final] for seen, final, _ in found]
-
-    def _collect(self, datum, box, folder, prefix, empty, found):
-        """Add (path as the command named it, path in the repo, source) of all files below a folder."""
-        with contextlib.suppress(OSError):
-            if os.lstat(folder).st_mode & 0o700 != 0o700:
-                os.chmod(folder, 0o755)
-        for name in sorted(os.listdir(folder)):
-            seen, there = prefix + name, os.path.join(folder, name)
-            check_name(seen)
-            mode = os.lstat(there).st_mode
-            if stat.S_ISLNK(mode):
-                there = self._target(box, there, seen)
-                there = empty.get(there, there)
-                mode = os.stat(there).st_mode
-                if stat.S_ISDIR(mode):
-                    self._collect_linked(datum, box, there, seen, empty, found)
-                    continue
-            if stat.S_ISDIR(mode):
-                self._collect(datum, box, there, seen + "/", empty, found)
-            elif stat.S_ISREG(mode):
-                self._add(datum, seen, there, found)
-            else:
-                raise Fault("output " + shown(seen) + " is neither a file nor a directory")
-
-    def _collect_linked(self, datum, box, folder, seen, empty, found):
-        """A link to a folder becomes a copy of it."""
-        if (box.out + "/").startswith(folder + "/") or folder.startswith(box.out + "/"):
-            raise Fault("symbolic link " + shown(seen) + " points to a directory that holds it, or to one in /pfs/out")
-        for here, folders, names in os.walk(folder):
-            for name in (*names, *(f for f in folders if os.path.islink(os.path.join(here, f)))):
-                there = os.path.join(here, name)
-                inner = seen + "/" + os.path.relpath(there, folder)
-                if os.path.islink(there):
-                    there = self._target(box, there, inner)
-                    if not os.path.isfile(there):
-                        raise Fault(
-                            "symbolic link "
-                            + shown(seen)
-                            + " leads to "
-                            + shown(inner)
-                            + ", a link to a directory; copy what is needed"
-                        )
-                there = empty.get(there, there)
-                if not stat.S_ISREG(os.lstat(there).st_mode):
-                    raise Fault("output " + shown(inner) + " is neither a file nor a directory")
-                check_name(inner)
-                self._add(datum, inner, there, found)
-
-    def _add(self, datum, seen, source, found):
-        final = datum.restored(seen)
-        final = datum.out + "/" + final if datum.out else final
-        check_name(final)
-        if reserved_in_pipeline(final.split("/", 1)[0]):
-            raise Fault(
-                "output "
-                + shown(final.split("/", 1)[0])
-                + " is a reserved name in a pipeline's repo; write elsewhere or set minipach.out"
-            )
-        if os.lstat(source).st_mode & 0o400 == 0:
-            os.chmod(source, 0o644)
-        found.append((seen, final, source))
-
-    def _target(self, box, link, seen):
-        """The place below /pfs to which a link in /pfs/out leads. Raises Fault."""
-        parts = os.path.relpath(os.path.dirname(link), box.pfs).split("/")
-        todo = os.readlink(link).split("/")
-        outside = Fault("symbolic link " + shown(seen) + " points outside /pfs")
-        hops = 0
-        if todo[0] == "":
-            parts, todo = self._rooted("/".join(todo), box, outside)
-        while todo:
-            part = todo.pop(0)
-            if part in ("", "."):
-                continue
-            if part == "..":
-                if not parts:
-                    raise outside
-                parts.pop()
-                continue
-            here = os.path.join(box.pfs, *parts, part)
-            if os.path.islink(here):
-                hops += 1
-                if hops > 40:
-                    raise outside
-                to = os.readlink(here)
-                if to.startswith("/"):
-                    parts, rest = self._rooted(to, box, outside)
-                    todo = rest + todo
-                else:
-                    todo = to.split("/") + todo
-            elif os.path.lexists(here):
-                parts.append(part)
-            else:
-                raise Fault("symbolic link " + shown(seen) + " points to nothing")
-        if not parts:
-            raise outside
-        return os.path.join(box.pfs, *parts)
-
-    def _rooted(self, path, box, outside):
-        for root in ("/pfs", box.pfs):
-            if (path + "/").startswith(root + "/"):
-                return [], path[len(root) :].split("/")
-        raise outside
-
-    def _move(self):
-        """Move all that was put by into the dataset: checked as a whole before anything is moved."""
-        for final in self.written:
-            for above in parents(final):
-                there = os.path.join(self.dataset, above)
-                if os.path.islink(there):
-                    raise Failure(there + ": is a symbolic link, and a result lies below it; remove it")
-                if os.path.lexists(there) and not os.path.isdir(there):
-                    raise Failure(there + ": is a file, and a result lies below it; remove it")
-            there = os.path.join(self.dataset, final)
-            if os.path.isdir(there) and not os.path.islink(there):
-                try:
-                    for here, _, _ in sorted(os.walk(there), reverse=True):
-                        os.rmdir(here)
-                except OSError:
-                    raise Failure(
-                        there + ": is a directory, and a result of this name is a file; remove one of them"
-                    ) from None
-        for final, taken in self.written.items():
-            there = os.path.join(self.dataset, final)
-            try:
-                os.makedirs(os.path.dirname(there), exist_ok=True)
-                if os.path.lexists(there):
-                    os.unlink(there)  # never written through: it may be a link to annexed content
-                os.rename(os.path.join(taken, final), there)
-            except OSError as error:
-                raise self._failure(error) from None
 
 
 def same_file(one, other):

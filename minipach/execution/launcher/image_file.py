@@ -56,11 +56,8 @@ class ImageFile(Image):
         except Exception:  # a damaged archive raises anything
             kind = None
         if kind is None:
-            raise Failure(
-                self.name
-                + ": not an image that is known here (SIF, squashfs, docker or OCI archive, root file system, "
-                + "host environment)"
-            )
+            known_kinds = "SIF, squashfs, docker or OCI archive, root file system, host environment"
+            raise Failure(f"{self.name}: not an image that is known here ({known_kinds})")
         if known:
             with open(known, "w") as file:
                 file.write(kind + "\n")
@@ -89,9 +86,8 @@ class ImageFile(Image):
             with contextlib.suppress(PermissionError):
                 os.utime(folder)  # minipach gc begins with what was not used for long
         except OSError as error:
-            raise Failure(
-                folder + ": " + str(error.strerror) + "; set MINIPACH_CACHE to a folder that can be written"
-            ) from None
+            what = f"{folder}: {error.strerror}; set MINIPACH_CACHE to a folder that can be written"
+            raise Failure(what) from None
         return os.path.realpath(folder)
 
     def workdir(self):
@@ -231,8 +227,3 @@ def composed(rootfs, points, place=""):
         else:
             found += ["--ro-bind", there, path]
     return found
-
-
-def kind_of_file(path: str) -> str:
-    """The kind of the image at a path, which minipach asks for, too. Raises Failure or OSError."""
-    return ImageFile(path, path).kind

@@ -161,11 +161,7 @@ class Tree:
                 if answer is None:
                     raise Failure(self.folder + ": git object " + sha + " is missing; git fsck")
             return {sha: answer[2] for sha, answer in answers.items()}
-        data = (
-            git(self.folder, "cat-file", "--batch", stdin="".join(sha + "\n" for sha in wanted).encode())
-            if wanted
-            else b""
-        )
+        data = git(self.folder, "cat-file", "--batch", stdin="".join(sha + "\n" for sha in wanted).encode())
         found, at = {}, 0
         for sha in wanted:
             end = data.index(b"\n", at)
@@ -182,9 +178,8 @@ class Tree:
         folder = os.path.dirname(target)
         if folder not in self._checked:
             if os.path.realpath(folder) != folder:
-                raise Fault(
-                    self.folder + ": a file lies below what is a symbolic link in another match: " + shown(target)
-                )
+                what = "a file lies below what is a symbolic link in another match"
+                raise Fault(f"{self.folder}: {what}: {shown(target)}")
             self._checked.add(folder)
         os.makedirs(folder, exist_ok=True)
 

@@ -103,14 +103,8 @@ def refuse_sockets_of_machines():
         PRCTL(22, 2, ctypes.byref(Program(len(code), bytes(words))), 0, 0)  # PR_SET_SECCOMP, with a filter
 
 
-NEW_MOUNTS, NEW_CGROUPS, NEW_UTS, NEW_IPC, NEW_USERS, NEW_PIDS = (
-    0x20000,
-    0x2000000,
-    0x4000000,
-    0x8000000,
-    0x10000000,
-    0x20000000,
-)
+NEW_MOUNTS, NEW_CGROUPS, NEW_UTS = 0x20000, 0x2000000, 0x4000000
+NEW_IPC, NEW_USERS, NEW_PIDS = 0x8000000, 0x10000000, 0x20000000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND, RECURSIVE, SLAVE = 1, 2, 4, 8, 32, 4096, 1 << 14, 1 << 19
 
 

@@ -75,15 +75,8 @@ class Podman(Runtime):
             file.write(self.container + "\n")
         run = [self.name, "run", "--rm", "--name", self.container, "--read-only", "--cap-drop", "ALL"]
         run += ["--security-opt", "no-new-privileges", "--security-opt", "label=disable", "--entrypoint", ""]
-        run += [
-            "--user",
-            f"{os.getuid()}:{os.getgid()}",
-            "--shm-size",
-            launcher.run.shm() or "1g",
-            "--log-driver",
-            "none",
-        ]
-        run += ["--pids-limit", str(launcher.run.limits["processes"])]
+        run += ["--user", f"{os.getuid()}:{os.getgid()}", "--shm-size", launcher.run.shm() or "1g"]
+        run += ["--log-driver", "none", "--pids-limit", str(launcher.run.limits["processes"])]
         if "memory" in launcher.run.limits:
             run += ["--memory", str(launcher.run.limits["memory"])]
         if self.name == "podman":

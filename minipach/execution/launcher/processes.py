@@ -109,6 +109,21 @@ class Signals:
             os.read(self.reader, 4096)
 
 
+def output_of(words):
+    """The standard output of a program, which is named by its whole path."""
+    reader, writer = os.pipe()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        process = spawn(words, os.environ, (), {0: nothing, 1: writer, 2: nothing})
+    finally:
+        os.close(writer)
+        os.close(nothing)
+    with open(reader, "rb") as file:
+        text = file.read()
+    process.wait()
+    return text
+
+
 def spent():
     """Processor seconds of all children that have ended."""
     found = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -17,14 +17,8 @@ def pick_runtime(image, dataset):
     wanted = os.environ.get("MINIPACH_RUNTIME")
     if wanted:
         if wanted not in candidates:
-            raise Failure(
-                "MINIPACH_RUNTIME="
-                + wanted
-                + " can't run this image ("
-                + image.kind
-                + "); what can: "
-                + " ".join(candidates)
-            )
+            what = f"MINIPACH_RUNTIME={wanted} can't run this image ({image.kind}); what can: "
+            raise Failure(what + " ".join(candidates))
         candidates = (wanted,)
     reasons = ""
     for name in candidates:
