@@ -121,9 +121,18 @@ def _value(parameter: Any, convert: Callable[[Any, Any], Any], context: Any, val
         plain = list(value)
     elif kind is Path and isinstance(value, Path):  # the default
         plain = value
+    elif kind is int and isinstance(value, str) and _is_in_range(value, info):
+        plain = int(value)
     else:
         return convert(context, value)
     return plain if parameter.callback is None else parameter.callback(context, parameter, plain)
+
+
+def _is_in_range(text: str, info: Any) -> bool:
+    """Return whether a text is a plain number that an option takes."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return False
+    return (info.min is None or info.min <= int(text)) and (info.max is None or int(text) <= info.max)
 
 
 def _path(parent: Any, name: str | None) -> str:

@@ -90,9 +90,12 @@ class GrowingTable:
 def _line(titles: Sequence[str], cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
     """Return a row as a line; the titles themselves are bold."""
     parts = []
+    is_title, is_coloured = cells == titles, colours(sys.stdout)
     for title, cell, width, is_right in zip(titles, cells, widths, to_right, strict=True):
         space = " " * (width - _width(cell))
-        shown = paint(cell, _BOLD) if cells == titles else state(cell) if title in _COLOURED else cell
+        shown = cell
+        if is_coloured:
+            shown = paint(cell, _BOLD) if is_title else state(cell) if title in _COLOURED else cell
         parts.append(space + shown if is_right else shown + space)
     return _GAP.join(parts).rstrip()
 

@@ -370,8 +370,9 @@ class Assessment:
     def variables_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, str]:
         """Return the rest that differs between datums for the command: variables, and placeholders in its arguments."""
         found = variables(datum, words)
-        for name, value in replacements(self.fields, datum, words).items():
-            found[f"{{{name}}}"] = value
+        if self.fields:
+            for name, value in replacements(self.fields, datum, words).items():
+                found[f"{{{name}}}"] = value
         if env := self.pipeline.transform.datum_env:
             found |= datum_env(env, datum, words)
         return found

@@ -196,8 +196,9 @@ def mark_new_names(plan: Plan, content_of: Callable[[PlannedDatum], Hashable]) -
         plan: The plan.
         content_of: The content of a step's inputs, without names; None where nobody knows it.
     """
-    if not any(_is_new(s) for s in plan.steps):
-        return plan
+    actions = {step.action for step in plan.steps}
+    if actions.isdisjoint(("current", "remove")) or not any(_is_new(step) for step in plan.steps):
+        return plan  # nothing to compare: contents of many datums take time
     known: dict[Hashable, str] = {}
     for step in plan.steps:
         if step.action in ("current", "remove"):

@@ -28,20 +28,33 @@ def is_unfinished(file: Path) -> bool:
 
 
 def unfinished_in(dataset: Path, changed: Sequence[str]) -> str | None:
-    """Return the first of these paths of a dataset that is, or has below it, an unfinished upload; None: none is."""
-    for name in changed:
-        files = _below(dataset / name) if name.endswith("/") else iter([dataset / name])
-        for file in files:
-            if is_unfinished(file):
-                return os.path.relpath(file, dataset)
+    """Return the first of these paths of a dataset that is, or has below it, an unfinished upload; None: none is.
+
+    Removed files are none. Each folder is listed once, since there may be many paths.
+    """
+    listed: dict[str, frozenset[str]] = {}
+    for path in changed:
+        for file in _below(dataset, path) if path.endswith("/") else (path,):
+            folder, name = os.path.split(file)
+            if (there := listed.get(folder)) is None:
+                there = listed[folder] = _listing(dataset / folder)
+            if name in there and (_PARTIAL.fullmatch(name) or not there.isdisjoint(name + end for end in _BESIDE)):
+                return file
     return None
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _listing(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:  # it was removed, or may not be read
+        return frozenset()
+
+
+def _below(dataset: Path, folder: str) -> Iterator[str]:
     seen = 0
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(dataset / folder):
         for name in sorted(names):
-            yield Path(place, name)
+            yield os.path.relpath(os.path.join(place, name), dataset)
             seen += 1
             if seen >= _MOST:
                 return

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from minipach.cli.app import MODULES, registered
-from minipach.cli.options import EXCHANGE, PIPELINE, TARGETS
+from minipach.cli.options import EXCHANGE, PIPELINE, SLOTS, TARGETS
 from minipach.cli.sections import OTHERS, add
 from tests.fixtures.projects import run
 
@@ -27,12 +27,13 @@ def test_every_module_with_commands_has_a_row() -> None:
     assert found == set(MODULES)
 
 
-def test_a_command_imports_its_own_module_and_not_what_checks_specs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("plan", "edges"), ("schedule", "-j", "2")])
+def test_a_command_imports_its_own_module_and_not_what_checks_specs(tmp_path: Path, words: tuple[str, ...]) -> None:
     code = "import sys; from minipach.cli.app import main\ntry: main()\nfinally: print(*sys.modules)"
-    done = run(sys.executable, "-c", code, "plan", "edges", cwd=tmp_path)
+    done = run(sys.executable, "-c", code, *words, cwd=tmp_path)
     modules = set(done.out.split())
     assert "project" in done.err
-    assert modules & {f"minipach.cli.{module}" for module in MODULES} == {"minipach.cli.plan"}
+    assert modules & {f"minipach.cli.{module}" for module in MODULES} == {f"minipach.cli.{words[0]}"}
     assert not modules & {"pydantic", "yaml", "rich", "redis", "datalad"}
 
 
@@ -45,10 +46,13 @@ def parsed(*words: str) -> Any:
     def one(one: PIPELINE, others: TARGETS = None, number: int = 3, name: str = "x", place: Path = Path("p")) -> None:
         found.append((one, others, number, name, place))
 
+    def several(slots: SLOTS = None) -> None:
+        found.append((slots,))
+
     def none(words: EXCHANGE = None, name: str | None = None) -> None:
         found.append((words, name))
 
-    add(program, OTHERS, one, none)
+    add(program, OTHERS, one, several, none)
     done = CliRunner().invoke(program, words)
     return found[0] if found else (done.exit_code, done.output)
 
@@ -61,6 +65,8 @@ def parsed(*words: str) -> Any:
         ("none a b --name c", (["a", "b"], "c")),
         ("one a", ("a", None, 3, "x", Path("p"))),
         ("none \udcff", (["\udcff"], None)),
+        ("several -j 0", (0,)),
+        ("several -j +7", (7,)),
         ("one a ü --number 4 --name 5 --place q", ("a", ["ü"], 4, "5", Path("q"))),
     ],
     ids=ascii,
@@ -69,7 +75,9 @@ def test_values_are_read_by_their_types(words: str, values: Any) -> None:
     assert parsed(*words.split()) == values
 
 
-@pytest.mark.parametrize("words", [["one"], ["one", "a", "--number", "x"], ["one", "a", "--number", ""]])
+@pytest.mark.parametrize(
+    "words", [["one"], ["one", "a", "--number", "x"], ["one", "a", "--number", ""], ["several", "-j", "-1"]]
+)
 def test_values_that_cannot_be_read_are_errors(words: list[str]) -> None:
     code, text = parsed(*words)
     assert code == 2 and "--help" in text

@@ -308,6 +308,9 @@ def test_a_renamed_datum_has_a_new_name_and_no_new_content() -> None:
         "a": "no longer matched",
     }
     assert mark_new_names(made, lambda step: None) == made, "whose content nobody knows"
+    only_new = replace(made, steps=tuple(step for step in made.steps if step.action == "run"))
+    asked: list[str] = []
+    assert mark_new_names(only_new, lambda step: asked.append(step.name)) == only_new and asked == []
 
 
 # What failed before
