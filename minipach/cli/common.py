@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
-from minipach.git.repo import GitError
+from minipach.git.repo import GitError, explain_identity
 from minipach.project.parameters import uncommitted_parameters
 from minipach.project.permissions import SeenFolder
 from minipach.project.project import Project, find_project
@@ -111,11 +111,13 @@ def _of_engine(error: Exception, context: object) -> Problem | None:
 
 
 def _explained(error: Exception, context: object) -> Problem | None:
-    """Return the problem where a disk of the project is full, or a place may not be written; None: that isn't it."""
+    """Return the problem where a disk is full, a place may not be written, or git knows no name; None: none of them."""
     from minipach.project.disk_full import explain as no_space
     from minipach.project.disk_full import places_of_project
     from minipach.project.permissions import explain as no_access
 
+    if nameless := explain_identity(error):
+        return nameless
     here = getattr(context, "obj", None)
     if not isinstance(here, Here):
         return None

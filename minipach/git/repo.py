@@ -657,20 +657,27 @@ def has_folder(repo: Repo, commit: str, path: str) -> bool:
     return any(entry.mode == TREE for entry in repo.ls_tree(commit, f":(top,literal){path}"))
 
 
+_NO_IDENTITY = Problem(
+    "git.no-identity",
+    "git",
+    "no identity for commits",
+    "git config --global user.name 'Your Name' && git config --global user.email you@example.org",
+)
+_ASKS_WHO = re.compile(r"tell me who you are|auto-detect email address|no (email|name) was given|empty ident name")
+
+
 def need_identity(repo: Repo) -> None:
     """UserError unless git knows who commits here."""
     try:
         repo.ident("COMMITTER")
         repo.ident("AUTHOR")
     except GitError:
-        raise UserError(
-            Problem(
-                "git.no-identity",
-                "git",
-                "no identity for commits",
-                "git config --global user.name 'Your Name' && git config --global user.email you@example.org",
-            )
-        ) from None
+        raise UserError(_NO_IDENTITY) from None
+
+
+def explain_identity(error: Exception) -> Problem | None:
+    """Return the problem where git failed since it does not know who commits; None: that isn't it."""
+    return _NO_IDENTITY if isinstance(error, GitError) and _ASKS_WHO.search(error.stderr) else None
 
 
 def has_annex(repo: Repo) -> bool:

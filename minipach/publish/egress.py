@@ -18,7 +18,7 @@ from typing import Any
 
 from minipach.git.annex_errors import annex_reason
 from minipach.git.annex_keys import key_of_link, size_of
-from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, annex, is_dataset
+from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, annex, is_dataset, need_identity
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
 from minipach.project.settings import local_setting
@@ -95,6 +95,7 @@ def egress(project: Project, name: str, place: str | None) -> Exported:
     path = name if name in project.repos and name not in project.order else project.path_of(name)
     if not is_dataset(project.root / path):
         raise UserError(Problem("pipeline.not-a-dataset", path, "not a dataset yet", f"minipach schedule {name}"))
+    need_identity(project.repo)  # git-annex notes what is where, in commits
     pipeline = project.pipelines.get(path)
     asked = pipeline.egress if pipeline else ""
     if place is None and not asked:

@@ -634,6 +634,8 @@ def test_no_git_identity(study: Study) -> None:
     assert "git config --global user.name" in refused.problems[0].fix
     assert study.git("edges", "rev-parse", "HEAD") == head
     assert only(study.minipach("init", "../new", env=nobody)) == refused.problems[0]
+    for words in (("run-one", "edges:sun.txt"), ("egress", "images", "../out")):
+        assert only(study.minipach(*words, env=nobody)) == refused.problems[0], words
     doctor = study.minipach("doctor", env=nobody)
     assert doctor.code == 2
     assert f"problem  {refused.problems[0]}" in doctor.out
