@@ -59,7 +59,8 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False, no
         if forced and path in targets.named and plan.steps:
             plan = replace(plan, problems=())  # what runs again may write other files
             plan = force_datums(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
-        plans.append(_limited(plan, targets, path))
+        known = project.pipelines.get(path)
+        plans.append(_limited(plan, targets, path, known.exclude if known else ()))
     problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
     again = {project.name_of(p) for p in targets.order if targets.limits(p) or (forced and p in targets.named)}
     plans = with_failures(project, plans, retry=again)
@@ -143,10 +144,10 @@ def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
     )
 
 
-def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
+def _limited(plan: Plan, targets: Targets, path: str, exclude: Sequence[tuple[str, str]]) -> Plan:
     if not targets.limits(path) or (not plan.steps and (plan.problems or plan.waits)):
         return plan
-    names = targets.names(path, [s.name for s in plan.steps])
+    names = targets.names(path, [s.name for s in plan.steps], exclude)
     return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))
 
 

@@ -24,17 +24,18 @@ class Targets:
         """Return whether only some datums of this pipeline are asked for."""
         return path in self.patterns
 
-    def names(self, path: str, known: Sequence[str]) -> set[str]:
-        """Return those of the known datums that are asked for; UserError if a pattern matches none."""
+    def names(self, path: str, known: Sequence[str], exclude: Sequence[tuple[str, str]] = ()) -> set[str]:
+        """Return those of the known datums that are asked for; UserError if a pattern matches none.
+
+        exclude: the pipeline's own `exclude`, which may be why.
+        """
         if path not in self.patterns:
             return set(known)
         chosen: set[str] = set()
         for pattern in self.patterns[path]:
             found = matching(pattern, known)
             if not found:
-                raise UserError(
-                    Problem("datum.unknown", path, f"no datum is called {pattern!r}", suggest_datum(pattern, known))
-                )
+                raise UserError(unknown_datum(path, pattern, suggest_datum(pattern, known), exclude))
             chosen |= set(found)
         return chosen
 
@@ -47,6 +48,16 @@ def matching(pattern: str, known: Iterable[str]) -> list[str]:
     names = list(known)
     match = re.compile(fnmatch.translate(pattern)).match
     return [name for name in names if name == pattern] or [name for name in names if match(name)]
+
+
+def unknown_datum(path: str, word: str, fix: str, exclude: Sequence[tuple[str, str]]) -> Problem:
+    """Return the problem with a name that no datum of a pipeline has. exclude: its entries of `exclude`."""
+    for pattern, reason in exclude:
+        if matching(pattern, [word]):
+            because = f": {reason}" if reason else ""
+            fix = f'remove "{pattern}" from `minipach: {{exclude: [...]}}` in the spec'
+            return Problem("datum.excluded", path, f"{word!r} is excluded{because}", fix)
+    return Problem("datum.unknown", path, f"no datum is called {word!r}", fix)
 
 
 def suggest_datum(word: str, known: Iterable[str]) -> str:

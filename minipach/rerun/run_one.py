@@ -112,7 +112,7 @@ def choose(project: Project, word: str, *, committed: bool = False) -> ChosenDat
     assessment = assess(project, path, committed=committed)
     try:
         tasks = {t.datum.name: t for t in assessment.tasks}
-        names = sorted(targets.names(path, sorted(tasks)))
+        names = sorted(targets.names(path, sorted(tasks), assessment.pipeline.exclude))
         if len(names) > 1:
             more = ", ..." if len(names) > 3 else ""
             raise UserError(

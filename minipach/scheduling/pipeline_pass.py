@@ -122,7 +122,8 @@ class PipelinePass:
         report.counts["current"] = plan.counts["current"]
         forced = self.options.force and self.assessment.path in self.targets.named
         if self.targets.limits(a.path):  # even if nothing is to be done: a mistyped name must not pass
-            self.asked = self.targets.names(a.path, [s.name for s in plan.steps if s.action != "remove"])
+            names = [s.name for s in plan.steps if s.action != "remove"]
+            self.asked = self.targets.names(a.path, names, a.pipeline.exclude)
         before = self._adopt_flights(plan)
         if plan.is_current and not (forced or self.flights or before):
             return self._current(report)

@@ -212,7 +212,7 @@ def _need_datums(project: Project, targets: Targets) -> None:
         finally:
             assessment.close()
         if datums is not None:
-            targets.names(path, datums)
+            targets.names(path, datums, assessment.pipeline.exclude)
 
 
 def _has_to_run(project: Project, path: str) -> bool:

@@ -11,10 +11,11 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import PlannedDatum
 from minipach.planning.project_plan import with_failures
 from minipach.project.project import Project
+from minipach.project.targets import unknown_datum
 from minipach.records.branch_history import record_commits
 from minipach.records.job_database import Ledger
 from minipach.records.published_state import Published
-from minipach.support.errors import Problem, UserError
+from minipach.support.errors import UserError
 from minipach.support.text import many, suggest
 
 
@@ -85,11 +86,8 @@ def step_of(a: Assessment, datum: str) -> PlannedDatum:
     (plan,) = with_failures(a.project, [a.quick_plan()])
     step = next((s for s in plan.steps if s.name == datum), None)
     if step is None:
-        raise UserError(
-            Problem(
-                "datum.unknown", a.path, f"no datum is called {datum!r}", suggest(datum, [s.name for s in plan.steps])
-            )
-        )
+        fix = suggest(datum, [s.name for s in plan.steps])
+        raise UserError(unknown_datum(a.path, datum, fix, a.pipeline.exclude))
     return step
 
 

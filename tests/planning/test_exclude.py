@@ -6,8 +6,11 @@ import pytest
 
 from minipach.planning.assessment import Assessment
 from minipach.project.project import find_project
+from minipach.project.targets import Targets
 from minipach.rerun.working_tree import assess, working_project
+from minipach.views.datum_story import step_of
 from tests.fixtures.projects import COPY, Study
+from tests.fixtures.refusals import refused
 
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\n'
 
@@ -50,6 +53,15 @@ def test_a_pattern_leaves_out_all_that_it_matches(study: Study) -> None:
 def test_all_may_be_left_out(study: Study) -> None:
     found = with_exclude(study, '[{datum: "*"}]')
     assert found.datums == [] and found.no_datums == "all 3 datums are excluded"
+
+
+def test_who_asks_for_one_that_is_left_out_is_told(study: Study) -> None:
+    found = with_exclude(study, '[{datum: "pil*", reason: it moved}]')
+    for code, word in (("datum.excluded", "pilots"), ("datum.unknown", "pixels")):
+        with refused(code, "edges", f"'{word}'"):
+            step_of(found, word)
+        with refused(code, "edges", f"'{word}'"):
+            Targets(("edges",), {"edges": (word,)}).names("edges", ["sub-1"], found.pipeline.exclude)
 
 
 @pytest.mark.slow
