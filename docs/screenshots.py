@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KEPT = (
-    *("overview-light", "pipeline-dark", "datum-light", "failures-phone"),
-    *("job-light", "report-light", "compose-light"),
+KEPT = (  # of each page one
+    *("overview-light", "pipeline-dark", "datum-light", "failures-phone", "job-light", "large-job-light"),
+    *("log-light", "history-light", "jobs-light", "storage-light", "workers-dark"),
+    *("compose-light", "report-light"),
 )
 
 
@@ -27,7 +28,7 @@ def main() -> int:
             "-q",
             "tests/console/test_browser.py",
             "-k",
-            "accessible or phone or report",
+            "accessible or phone or report or large_job",
         ]
         code = subprocess.run(
             command, check=False, cwd=HERE.parent, env={**os.environ, "MINIPACH_SCREENSHOTS": folder}

@@ -234,7 +234,8 @@ class Console:
 
     def _bars(self, values: Mapping[str, str]) -> Response:
         """Send all tries of a job as columns of JSON."""
-        return _sent(200, job_bars(Asked(self._reading, values, self.prefix)), "application/json")
+        packed = {"Content-Encoding": "gzip"}
+        return _sent(200, job_bars(Asked(self._reading, values, self.prefix)), "application/json", packed)
 
     def _at(self, values: Mapping[str, str]) -> Response:
         """Lead to the datum at a place of the strip; to the pipeline, if the strip is another by now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +130,10 @@ def job(asked: Asked) -> Page:
 
 
 def job_bars(asked: Asked) -> bytes:
-    """Return all tries of a job as JSON, for the canvas. link: of a log; the name and the try are added to it."""
+    """Return all tries of a job as JSON, for the canvas, compressed: it is kept, and sent to many tabs.
+
+    link: of a log; the name and the try are added to it.
+    """
     project = asked.reading.project()
     read, tries, of = _read(asked, project)
     by = "worker" if asked.value("lanes") == "worker" else "datum"
@@ -143,7 +147,8 @@ def job_bars(asked: Asked) -> bytes:
         rows = by_worker(drawn) if by == "worker" else by_datum(drawn)
         columns = as_columns(drawn, rows, read.last.ended, critical)
         found = {"schema": 1, "link": link, **columns}
-        return json.dumps(found, ensure_ascii=True, separators=(",", ":")).encode()
+        text = json.dumps(found, ensure_ascii=True, separators=(",", ":"))
+        return gzip.compress(text.encode(), compresslevel=1, mtime=0)
 
     return asked.reading.made(f"bars by {by}", (of, read.last.ended, link), make)
 

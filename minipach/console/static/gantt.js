@@ -101,7 +101,13 @@
     if (data.published > data.last) fill("publishing", x(data.last), TOP - 6, Math.max(1, x(data.published) - x(data.last)), high);
     // Of bars at one pixel one is drawn, a failed one first: a frame costs what the screen has, not what the job has.
     const scale = (wide - left - 10) / (to - from), layers = new Map();
-    const put = (name, x0, y, w, h) => { if (layers.has(name)) layers.get(name).push(x0, y, w, h); else layers.set(name, [x0, y, w, h]); };
+    // What touches the one before it in its row is one rectangle with it: 100,000 tries of a few workers are few of them.
+    const put = (name, x0, y, w, h) => {
+      if (!layers.has(name)) layers.set(name, []);
+      const all = layers.get(name), k = all.length - 4;
+      if (k >= 0 && name !== "critical" && all[k + 1] === y && x0 >= all[k] && x0 <= all[k] + all[k + 2] + 0.25) all[k + 2] = Math.max(all[k + 2], x0 + w - all[k]);
+      else all.push(x0, y, w, h);
+    };
     for (let row = one; row < last; row++) {
       const y = TOP + row * ROW - scrolled;
       let pixel = -1e9, failed = false, outlined = -1e9;
