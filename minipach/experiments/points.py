@@ -127,6 +127,10 @@ def _values(word: str, text: str) -> Sequence[Value]:
         return _range(word, found[1])
     if not text or "\0" in text:
         raise _wrong(word, "no value", "write one, as in -S edges.sigma=1")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _wrong(word, "not UTF-8 text", "write the value as UTF-8") from None
     return list(_parts(word, text))
 
 

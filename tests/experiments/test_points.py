@@ -49,7 +49,7 @@ def test_lists_of_params_yml_are_values_too() -> None:
         [], ["a"], ["a=1"], [".a=1"], ["e.=1"], ["e.a"], ["e.a="], ["e.a b=1"], ["e.a=range()"],
         ["e.a=range(x)"], ["e.a=range(1,2,0)"], ["e.a=range(1e9)"], ["e.a=range(1e99999999)"], ["e.a=range(nan)"],
         ["e.a=range(5,1)"], ["e.a=range(200)", "e.b=range(200)"], ["e.a=1\n2"], ['e.a="x'], ["e.a=x\0y"],
-        ["e.__class__()=1"], ["e.a=[1,2"], ["e.a=[1]2"], ["e.a=[[1]]"], ['e.a="x"y'], ["e.a=[1\n2]"],
+        ["e.__class__()=1"], ["e.a=[1,2"], ["e.a=[1]2"], ["e.a=[[1]]"], ['e.a="x"y'], ["e.a=[1\n2]"], ["e.a=\udcff"],
     ],
 )  # fmt: skip
 def test_what_is_no_value_is_one_problem(words: list[str]) -> None:
