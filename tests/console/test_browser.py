@@ -142,11 +142,11 @@ def test_each_page_fits_a_phone(browser: Browser, console: Shown) -> None:
     context.close()
 
 
-def screenshot(page: Page, name: str) -> None:
-    """Write a picture where someone asked for them."""
+def screenshot(page: Page, name: str, *, whole: bool = True) -> None:
+    """Write a picture where someone asked for them. whole: of all of the page, not only of what is seen."""
     if PICTURES:
         Path(PICTURES).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=whole)
 
 
 @pytest.mark.parametrize(("wide", "high"), [(1280, 800), (360, 740)])
@@ -229,7 +229,7 @@ def test_all_tries_of_a_large_job_are_reached_by_keyboard(browser: Browser, tmp_
             page.wait_for_selector("#chart[data-bars='6000'] canvas")
             assert page.locator("#chart svg, #chart .cut").count() == 0, "the canvas has all of them"
             assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= wide
-            screenshot(page, f"large-job-{scheme}")
+            screenshot(page, f"large-job-{scheme}", whole=False)
             if scheme == "light":
                 keep_place(page, study)
                 reach_all(page)
