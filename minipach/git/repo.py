@@ -663,7 +663,7 @@ _NO_IDENTITY = Problem(
     "no identity for commits",
     "git config --global user.name 'Your Name' && git config --global user.email you@example.org",
 )
-_ASKS_WHO = re.compile(r"tell me who you are|auto-detect email address|no (email|name) was given|empty ident name")
+_ASKS_WHO = re.compile(r"me who you are|auto-detect email address|no (email|name) was given|empty ident name")
 
 
 def need_identity(repo: Repo) -> None:
