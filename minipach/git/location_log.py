@@ -29,6 +29,7 @@ _BUILD = f"{BUILD_REFS}locations"
 _LINE = re.compile(rb"(?P<time>[0-9]+(?:\.[0-9]+)?)s (?P<state>[01X]) (?P<uuid>.+)")
 _PATIENCE = 5.0  # seconds that another process may hold the journal
 _PAUSE = 0.01
+_STALE = 30.0  # seconds: git holds the lock of a ref for moments, so an older one is of a killed process
 
 
 def note_present(repo: Repo, keys: Collection[str]) -> None:
@@ -41,7 +42,8 @@ def note_present(repo: Repo, keys: Collection[str]) -> None:
             return
     asked = "".join(f"{key} {ident} 1\n" for key in keys)
     annex(repo, "setpresentkey", "--batch", stdin=asked.encode())
-    take_in_locations(repo)  # commits the journal
+    with contextlib.suppress(GitError):  # then the journal keeps it, and the next git-annex tries again
+        take_in_locations(repo)  # commits the journal
 
 
 class _BusyError(Exception):
@@ -122,6 +124,9 @@ def _move(folder: Path, old: str, new: str) -> None:
     path = folder / _BRANCH
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f"{path.name}.lock")
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - lock.stat().st_mtime > _STALE:
+            lock.unlink()
     file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(file, "w") as stream:

@@ -141,3 +141,15 @@ def test_what_git_annex_writes_later_keeps_our_lines(repo: Files) -> None:
     note_present(repo, [key_of(1), key_of(2)])
     repo.git("annex", "setpresentkey", key_of(3), OTHER, "1")
     assert [here(repo, key_of(n)) for n in (1, 2, 3)] == [[OTHER, "here"], ["here"], [OTHER]]
+
+
+def test_a_lock_that_a_kill_left_does_not_stay(repo: Files) -> None:
+    """A young one may be that of another git: the journal has the line then."""
+    lock = repo.path / ".git/refs/heads/git-annex.lock"
+    lock.touch()
+    note_present(repo, [key_of(1)])
+    assert lock.exists()
+    os.utime(lock, (1, 1))
+    note_present(repo, [key_of(2)])
+    assert not lock.exists()
+    assert [here(repo, key_of(n)) for n in (1, 2)] == [["here"], ["here"]]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +201,56 @@ def test_what_is_killed_between_two_steps_is_completed(
     for name in ("x.dat", "y.dat"):
         assert (repo.path / name).stat().st_mode & 0o222 == 0
     assert not repo.git("annex", "unused").count(b"SHA256E")
+
+
+_KILLED = """
+import importlib, os, signal, sys
+from pathlib import Path
+from minipach.git.outputs import store_outputs
+from minipach.git.repo import Repo
+top, slot, base, module, name, when = sys.argv[1:]
+there = importlib.import_module(module)
+owner, _, name = name.rpartition(".")
+owner = getattr(there, owner) if owner else there
+before = getattr(owner, name)
+def dying(*args, **options):
+    if when == "after":
+        before(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, dying)
+store_outputs(Repo(Path(top)), Path(slot), base, ["x.dat", "y.dat"])
+"""
+_POINTS = [
+    ("minipach.git.outputs", "_move", "after"),
+    ("minipach.git.location_log", "_commit", "before"),
+    ("minipach.git.location_log", "_move", "before"),  # the branch
+    ("minipach.git.location_log", "os.replace", "before"),  # it holds the lock of the branch
+    ("minipach.git.location_log", "_move", "after"),
+    ("minipach.git.outputs", "note_present", "after"),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "when"),
+    [_POINTS[3], *(pytest.param(*point, marks=pytest.mark.slow) for point in _POINTS if point != _POINTS[3])],
+)
+def test_nothing_is_lost_by_a_kill(repo: Files, slot: Slot, module: str, name: str, when: str) -> None:
+    """SIGKILL, after which nothing of our own runs. The set runs again, in a new slot."""
+    texts = {"x.dat": "content", "y.dat": "content too"}
+    for path, text in texts.items():
+        put(slot, path, text)
+    base = slot.main.head() or ""
+    command = [sys.executable, "-c", _KILLED, str(repo.path), str(slot.path), base, module, name, when]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    slot.reset(base)
+    for path, text in texts.items():
+        put(slot, path, text)
+    commit(repo, store(slot, *texts))
+    assert repo.git("annex", "fsck").count(b"ok\n") == 2
+    assert repo.git("annex", "whereis", "--json").count(b'"here":true') == 2
+    assert not repo.git("annex", "unused").count(b"SHA256E")
+    assert {path: (repo.path / path).read_text() for path in texts} == texts
+    repo.git("rev-list", "--objects", "--all", "--quiet")
 
 
 def test_a_file_that_changes_is_left_to_git_annex(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
