@@ -55,4 +55,8 @@ def main(words):
 
 if __name__ == "__main__":
     os.closerange(3, 64)  # what the caller left open: a shell can name descriptors of one digit only
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # for Python to clear its memory takes as long as to start
