@@ -143,12 +143,12 @@ def _show_plans(plans: Sequence[Plan], *, everything: bool) -> None:
 
 
 def _in_short(plan: Plan) -> str:
-    branch_problems = [f"{n} {action}" for action, n in plan.counts.items() if n]
+    counts = [f"{n} {action}" for action, n in plan.counts.items() if n]
     if plan.problems:
-        return ", ".join([*branch_problems, f"{many(len(plan.problems), 'problem')} (see stderr)"])
+        return ", ".join([*counts, f"{many(len(plan.problems), 'problem')} (see stderr)"])
     if plan.is_current and plan.waits:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:
         return "nothing to do"
     nothing = "a service" if plan.is_service else "no datums"
-    return (", ".join(branch_problems) or nothing) + (f"; {plan.note}" if plan.note else "")
+    return (", ".join(counts) or nothing) + (f"; {plan.note}" if plan.note else "")

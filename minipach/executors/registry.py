@@ -1,6 +1,6 @@
 """The executors by name. No module outside of `executors` imports one of them: it asks the project's backend.
 
-A new executor is a folder with a subclass of `Backend`, and one line in `ENGINES`. Two contracts of import-linter in
+A new executor is a folder with a subclass of `Backend`, and one line in `BACKENDS`. Two contracts of import-linter in
 pyproject.toml list the folders of executors: add it there, or nothing guards it. Here a `Backend` is the class that
 makes an executor (`base.Executor`). Kinds of stores are in `storage/store_kinds`.
 """

@@ -1,4 +1,4 @@
-"""The results branch `minipach`: `<2 hex>/<datum id>/{out/, result.json}`; known results, read and fold."""
+"""The results branch `minipach`: `<2 hex>/<datum id>/{out/, result.json}`; known results, read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of a schedule, and the report of what it did. The report of a project is in `views.report`."""
+"""The options of a schedule, and the report of what it did. The report of a project is in `views.project_report`."""
 
 from __future__ import annotations
 

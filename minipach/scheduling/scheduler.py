@@ -1,4 +1,4 @@
-"""One pass over a project: pipelines are brought up to date in DAG order; then one superdataset commit."""
+"""One pass over a project: its begin, the loop over its pipelines (`dag_loop.py`), one superdataset commit."""
 
 from __future__ import annotations
 

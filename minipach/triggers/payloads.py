@@ -14,7 +14,7 @@ from typing import Any
 
 from minipach.model.repo_layout import RESULTS
 from minipach.support.validation import InvalidError, parse_object
-from minipach.triggers.signatures import Headers, SignatureRefusedError, sign
+from minipach.triggers.signatures import EventRefusedError, Headers, sign
 
 _LONGEST = 200  # characters of a name in the log
 _MOST_REFS = 20
@@ -36,13 +36,13 @@ def asks_for_a_look(ref: str) -> bool:
 
 
 def read(forge: str, headers: Headers, body: bytes) -> Incoming:
-    """Return what an event says. Raises RefusedError (400) if it is none of this forge."""
+    """Return what an event says. Raises EventRefusedError (400) if it is none of this forge."""
     delivery = headers.get(*_DELIVERIES[forge]) or ""
     try:
         data = parse_object(_json_of(headers, body))
         counts, what = _READERS[forge](headers, data)
     except InvalidError as error:
-        raise SignatureRefusedError(400, str(error)) from None
+        raise EventRefusedError(400, str(error)) from None
     return Incoming(counts, _cut(what), _cut(delivery))
 
 

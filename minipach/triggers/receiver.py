@@ -32,7 +32,7 @@ from minipach.triggers.due_times import LINE, DueTimes
 from minipach.triggers.heard_lines import unanswered, write_request
 from minipach.triggers.payloads import read
 from minipach.triggers.receiver_status import keep
-from minipach.triggers.signatures import FORGES, Headers, SignatureRefusedError, verify
+from minipach.triggers.signatures import FORGES, EventRefusedError, Headers, verify
 from minipach.triggers.starter import Starter
 from minipach.triggers.webhook_secrets import Access, access, missing
 
@@ -143,7 +143,7 @@ class Receiver:
                 if len(body) > 100_000
                 else read(forge, headers, body)
             )
-        except SignatureRefusedError as error:
+        except EventRefusedError as error:
             outcome = {400: "malformed", 401: "refused", 408: "slow", 413: "too-large"}.get(error.status, "unavailable")
             self._note(forge, outcome, str(error))
             answers = {401: "the signature is missing or wrong", 503: "not available now"}
@@ -169,23 +169,23 @@ class Receiver:
         return _answer(202, "heard")
 
     async def _body(self, request: Request, headers: Headers) -> bytes:
-        """Return the body. Raises RefusedError if it is too large or takes too long; then the rest isn't read."""
+        """Return the body. Raises EventRefusedError if it is too large or takes too long; then the rest isn't read."""
         length = headers.get("Content-Length") or "0"
         if not length.isdecimal() or int(length[:20]) > self._limit:
-            raise SignatureRefusedError(413, f"the body has more than {self._limit} bytes")
+            raise EventRefusedError(413, f"the body has more than {self._limit} bytes")
         found = bytearray()
         try:
             async with asyncio.timeout(_BODY_TIME):
                 async for piece in request.stream():
                     found += piece
                     if len(found) > self._limit:
-                        raise SignatureRefusedError(413, f"the body has more than {self._limit} bytes")
+                        raise EventRefusedError(413, f"the body has more than {self._limit} bytes")
         except TimeoutError:
-            raise SignatureRefusedError(408, f"the body took longer than {_BODY_TIME:.0f} s") from None
+            raise EventRefusedError(408, f"the body took longer than {_BODY_TIME:.0f} s") from None
         return bytes(found)
 
     async def _check(self, forge: str, headers: Headers, body: bytes) -> None:
-        """Raise RefusedError unless the sender may start a pass."""
+        """Raise EventRefusedError unless the sender may start a pass."""
         if time.monotonic() - self._read_at > _FRESH:
             self._read_at = time.monotonic()
             try:
@@ -197,7 +197,7 @@ class Receiver:
             return
         secrets = self._access.secrets.get(forge, ())
         if not secrets:
-            raise SignatureRefusedError(401, str(missing(forge)))
+            raise EventRefusedError(401, str(missing(forge)))
         verify(forge, headers, body, secrets, time.time())
 
     def _is_known(self, forge: str, delivery: str) -> bool:

@@ -16,7 +16,7 @@ TOLERANCE = 300.0  # seconds that a timestamp of Standard Webhooks may be away f
 _SIGNING = "whsec_"  # begins a secret of Standard Webhooks: the rest is base64
 
 
-class SignatureRefusedError(Exception):
+class EventRefusedError(Exception):
     """An event that is not accepted. status: of the HTTP answer · the text is for the log, without a secret."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -33,20 +33,20 @@ class Headers:
             self._values.setdefault(name.lower(), []).append(value)
 
     def get(self, *names: str) -> str | None:
-        """Return the first of these headers that is there. Raises RefusedError if it is there twice."""
+        """Return the first of these headers that is there. Raises EventRefusedError if it is there twice."""
         for name in names:
             found = self._values.get(name.lower(), [])
             if len(found) > 1:
-                raise SignatureRefusedError(400, f"header {name} is there {len(found)} times")
+                raise EventRefusedError(400, f"header {name} is there {len(found)} times")
             if found:
                 return found[0]
         return None
 
 
 def verify(forge: str, headers: Headers, body: bytes, secrets: Sequence[str], now: float) -> None:
-    """Check that the sender knows one of the secrets. Raises RefusedError (401; 400: a header is there twice)."""
+    """Check that the sender knows one of the secrets. Raises EventRefusedError (401; 400: a header is there twice)."""
     if not any([_is_signed(forge, headers, body, secret, now) for secret in secrets]):  # a list: all take equally long
-        raise SignatureRefusedError(401, "wrong signature" if _credential(forge, headers) else "no signature")
+        raise EventRefusedError(401, "wrong signature" if _credential(forge, headers) else "no signature")
 
 
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
@@ -83,9 +83,7 @@ def _is_standard(headers: Headers, body: bytes, secret: str, now: float) -> bool
     """Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
     ident, moment = headers.get("webhook-id") or "", headers.get("webhook-timestamp") or ""
     if not (moment.isascii() and moment.isdigit() and len(moment) < 20 and abs(int(moment) - now) <= TOLERANCE):
-        raise SignatureRefusedError(
-            401, f"the signature's timestamp is more than {TOLERANCE:.0f} s away from now, or none"
-        )
+        raise EventRefusedError(401, f"the signature's timestamp is more than {TOLERANCE:.0f} s away from now, or none")
     wanted = standard_signature(secret, ident, moment, body)
     return any([_equal(given, wanted) for given in (headers.get("webhook-signature") or "").split(" ")[:16]])
 

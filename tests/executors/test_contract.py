@@ -13,8 +13,8 @@ import pytest
 
 from minipach.execution.run_set import stop_early
 from minipach.executors.base import Executor
+from minipach.executors.in_process import Memory, MemoryExecutor
 from minipach.executors.local.executor import LocalExecutor
-from minipach.executors.memory import Memory, MemoryExecutor
 from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.slurm.executor import SlurmExecutor
 from minipach.git.repo import Repo

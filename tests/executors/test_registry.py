@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minipach.executors import registry
-from minipach.executors.memory import Memory, MemoryBackend
+from minipach.executors.in_process import Memory, MemoryBackend
 from minipach.executors.registry import BACKENDS, Backend, backend, chosen, withdraw_others
 from minipach.executors.stored_sets import set_ids, write_sets
 from minipach.git.repo import Repo

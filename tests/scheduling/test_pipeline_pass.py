@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.memory import Memory, MemoryBackend, MemoryExecutor
+from minipach.executors.in_process import Memory, MemoryBackend, MemoryExecutor
 from minipach.model.work_set import WorkSet
 from minipach.project.project import Project, find_project
 from minipach.project.targets import parse_targets

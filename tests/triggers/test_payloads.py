@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from minipach.triggers.payloads import asks_for_a_look, read
-from minipach.triggers.signatures import FORGES, Headers, SignatureRefusedError, verify
+from minipach.triggers.signatures import FORGES, EventRefusedError, Headers, verify
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_json_is_known_by_its_brace_where_the_content_type_is_that_of_curl() -> 
     form = ("Content-Type", "application/x-www-form-urlencoded")
     for kind in ([], [form], [("Content-Type", "text/plain")]):
         assert read("github", Headers([("X-GitHub-Event", "push"), *kind]), body).counts
-    with pytest.raises(SignatureRefusedError) as error:
+    with pytest.raises(EventRefusedError) as error:
         read("github", Headers([("X-GitHub-Event", "push"), form]), b"ref=main")
     assert error.value.status == 400 and "payload" in str(error.value) and "application/json" in str(error.value)
 
@@ -67,7 +67,7 @@ def test_form_with_a_payload() -> None:
         [("X-GitHub-Event", "push"), ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")]
     )
     assert read("github", headers, b"payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D").counts
-    with pytest.raises(SignatureRefusedError):
+    with pytest.raises(EventRefusedError):
         read("github", headers, b"other=1")
 
 
@@ -118,7 +118,7 @@ def test_forms_of_bucket_events(data: dict[str, Any], counts: bool, shown: str) 
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
     headers = Headers([("X-GitHub-Event", "push"), ("X-Gitlab-Event", "Push Hook"), ("X-Event-Key", "repo:push")])
     for forge in FORGES:
-        with pytest.raises(SignatureRefusedError) as found:
+        with pytest.raises(EventRefusedError) as found:
             read(forge, headers, body)
         assert found.value.status == 400
 
@@ -147,9 +147,9 @@ def test_nothing_but_an_answer(forge: str, pairs: list[tuple[str, str]], body: b
     try:
         verify(forge, Headers(pairs), body, ("correct-horse-battery",), 1_800_000_000.0)
         raise AssertionError("a forged event was accepted")
-    except SignatureRefusedError as error:
+    except EventRefusedError as error:
         assert error.status in (400, 401)
     try:
         assert len(read(forge, Headers(pairs), body).what) <= 200
-    except SignatureRefusedError as error:
+    except EventRefusedError as error:
         assert error.status == 400

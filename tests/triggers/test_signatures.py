@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from minipach.triggers.payloads import read, sample
-from minipach.triggers.signatures import FORGES, Headers, SignatureRefusedError, sign, verify
+from minipach.triggers.signatures import FORGES, EventRefusedError, Headers, sign, verify
 
 SECRET = "correct-horse-battery"
 NOW = 1_800_000_000.0
@@ -24,7 +24,7 @@ def signed(forge: str, secret: str = SECRET, now: float = NOW) -> tuple[Headers,
 def status_of(forge: str, headers: Headers, body: bytes, *secrets: str, now: float = NOW) -> int:
     try:
         verify(forge, headers, body, secrets or (SECRET,), now)
-    except SignatureRefusedError as error:
+    except EventRefusedError as error:
         assert not any(secret in str(error) for secret in secrets or (SECRET,))
         return error.status
     return 202

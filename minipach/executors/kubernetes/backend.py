@@ -78,8 +78,8 @@ class KubernetesBackend(Backend):
 
     def check_setup(self, project: Project) -> Iterator[Finding]:
         """Yield whether kubectl reaches the cluster, the rights there are, the quota, and the settings."""
-        from minipach.executors.kubernetes.known_before import used_up
         from minipach.executors.kubernetes.options import KubernetesOptions
+        from minipach.executors.kubernetes.preflight import used_up
 
         settings = KubernetesOptions(project)
         try:

@@ -127,7 +127,7 @@ class Client:
         return False
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a kubectl that prints for as long as it takes. Raises RefusedError where there is none."""
+        """Start a kubectl that prints for as long as it takes. Raises ClusterRefusedError where there is none."""
         try:
             return subprocess.Popen(
                 [*self._kubectl(), *arguments],
@@ -148,7 +148,7 @@ class Client:
 
         Raises:
             AwayError: It still doesn't answer after the last try.
-            RefusedError: It answers that it can't be done.
+            ClusterRefusedError: It answers that it can't be done.
         """
         for number in range(1, _TRIES + 1):
             try:

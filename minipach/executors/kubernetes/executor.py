@@ -21,10 +21,10 @@ from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import Client, ClusterAwayError
 from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit, own_image
-from minipach.executors.kubernetes.known_before import KnownBefore
 from minipach.executors.kubernetes.manifest import PROJECT_LABEL, WORKER, JobRequest, PodOptions, job
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.pod_state import STARTING, cut, ending, pod_place, waits
+from minipach.executors.kubernetes.preflight import Preflight
 from minipach.executors.kubernetes.reports import final, read_report, reports_of, store_logs
 from minipach.executors.moved_project import another_is
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
@@ -94,7 +94,7 @@ class KubernetesExecutor:
         self._limits: dict[str, int] = {}
         self._flights: dict[str, _Flight] = {}
         self._repos: dict[str, Repo] = {}
-        self._known_before = KnownBefore(self._settings, self._client)
+        self._preflight = Preflight(self._settings, self._client)
         self._running = 0
         self._away = False
         self._began = time.monotonic()
@@ -163,11 +163,11 @@ class KubernetesExecutor:
             pipeline = self._project.pipelines.get(path)
             needs[pipeline.at("resource_requests") if pipeline else path] = work.needs
             classes.add(self._pod_of(path).priority_class)
-        if problems := self._known_before.problems(classes, needs):
+        if problems := self._preflight.problems(classes, needs):
             raise UserError(problems)
-        for note in self._known_before.notes:
+        for note in self._preflight.notes:
             _LOG.warning(note)
-        self._known_before.notes.clear()
+        self._preflight.notes.clear()
 
     def _submit_batch(self, repo: Repo, members: Sequence[WorkSet]) -> None:
         path = os.path.relpath(members[0].repo, self._project.root)

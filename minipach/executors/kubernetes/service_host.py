@@ -11,10 +11,10 @@ from typing import Any
 from minipach.executors.kubernetes.client import Client
 from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit
 from minipach.executors.kubernetes.executor import command_image, pod_options
-from minipach.executors.kubernetes.known_before import KnownBefore
 from minipach.executors.kubernetes.manifest import JobRequest
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.pod_state import why_pending
+from minipach.executors.kubernetes.preflight import Preflight
 from minipach.executors.kubernetes.service_manifest import (
     DATUM_NOTE,
     PATH_LABEL,
@@ -68,7 +68,7 @@ class KubernetesServices:
     def apply(self, path: str, work: WorkSet) -> None:
         """Store the set in git, and apply the objects; sets that no pod can ask for any more are dropped."""
         pipeline = self._project.pipelines[path]
-        before = KnownBefore(self._settings, self._client)
+        before = Preflight(self._settings, self._client)
         if problems := before.problems({pipeline.pod.priority_class}, {pipeline.at("service"): work.needs}):
             raise UserError(problems)
         repo = Repo(self._project.root / path)

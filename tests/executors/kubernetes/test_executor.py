@@ -8,8 +8,8 @@ import pytest
 
 from minipach.executors.kubernetes.client import Client, ClusterAwayError, ClusterRefusedError
 from minipach.executors.kubernetes.executor import parse_indexes
-from minipach.executors.kubernetes.known_before import over_quota, quantity, used_up
 from minipach.executors.kubernetes.pod_state import ending, pod_place, why_pending
+from minipach.executors.kubernetes.preflight import over_quota, quantity, used_up
 from minipach.model.work_set import Needs
 
 

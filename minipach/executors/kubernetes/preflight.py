@@ -28,7 +28,7 @@ _UNITS = {"": 1.0, "m": 0.001} | {
 
 
 @dataclass
-class KnownBefore:
+class Preflight:
     """The checks of one schedule. Each question is asked once.
 
     notes: what will make pods wait.
