@@ -57,7 +57,7 @@ def settings_of(path: Path, env: Mapping[str, str], ask: Callable[[], bytes]) ->
     else:
         rows = _rows(path, ask())
         values = {key: value for _, key, value in rows}
-        for file in {origin for origin, _, _ in rows} - files.keys():  # one that another one includes
+        for file in ({origin for origin, _, _ in rows} | _included(rows, env)) - files.keys():
             if file:
                 files[file] = _stamp(file)
         around = _around_of(path, rows, files)
@@ -98,6 +98,16 @@ def _rows(path: Path, listed: bytes) -> list[tuple[str, str, str]]:
         file = os.path.join(path, os.fsdecode(origin[5:])) if origin.startswith(b"file:") else ""
         key, _, value = os.fsdecode(row).partition("\n")
         found.append((file, key, value))
+    return found
+
+
+def _included(rows: Sequence[tuple[str, str, str]], env: Mapping[str, str]) -> set[str]:
+    """Return the files that others include, or would: one may be missing, empty, or for another branch now."""
+    found = set()
+    for origin, key, value in rows:
+        if key.partition(".")[0] in ("include", "includeif") and key.endswith(".path"):
+            place = f"{env.get('HOME', '')}{value[1:]}" if value.startswith("~/") else os.path.expanduser(value)
+            found.add(os.path.join(os.path.dirname(origin), place))
     return found
 
 

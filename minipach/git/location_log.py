@@ -47,7 +47,7 @@ def note_present(repo: Repo, keys: Collection[str]) -> None:
 
 
 class _BusyError(Exception):
-    """Another process writes to the branch, or has something to say about one of the keys."""
+    """git-annex must do it: another process writes to the branch or about a key, or the time is not the usual one."""
 
 
 @contextlib.contextmanager
@@ -75,8 +75,9 @@ def _commit(repo: Repo, folder: Path, ident: str, keys: Collection[str]) -> None
         if {journal_name(path) for path in paths} & set(os.listdir(folder / "annex/journal")):
             raise _BusyError
     parent = read_ref(folder, _BRANCH)
-    if parent is None or not ident:
+    if parent is None or not ident or os.environ.get("GIT_ANNEX_VECTOR_CLOCK"):
         raise _BusyError
+    _clear_stale(folder / f"{_BUILD}.lock")
     line = f"{time.time():.6f}s 1 {ident}\n".encode()
     stream = Stream(_BUILD, parent, committer(repo))
     stream.commit("update\n")
@@ -119,14 +120,19 @@ def _without(log: bytes, ident: str, line: bytes) -> bytes | None:
     return b"".join(others)
 
 
+def _clear_stale(lock: Path) -> None:
+    """Remove the lock of a ref that a killed process has left."""
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - lock.stat().st_mtime > _STALE:
+            lock.unlink()
+
+
 def _move(folder: Path, old: str, new: str) -> None:
     """Move the branch as git does, by a lock and a rename. Raises OSError, and _BusyError if it has moved."""
     path = folder / _BRANCH
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f"{path.name}.lock")
-    with contextlib.suppress(FileNotFoundError):
-        if time.time() - lock.stat().st_mtime > _STALE:
-            lock.unlink()
+    _clear_stale(lock)
     file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(file, "w") as stream:

@@ -11,9 +11,11 @@ result yet, so it runs again, and the same steps complete them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
+import shutil
 import stat
 import time
 from collections.abc import Mapping, Sequence
@@ -21,12 +23,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from minipach.git.annex_checksums import note_verified
+from minipach.git.annex_checksums import damaged, note_verified
 from minipach.git.annex_layout import extensions, is_plain, link_target, object_path
 from minipach.git.clean_index import new_files
 from minipach.git.location_log import note_present
 from minipach.git.loose_objects import is_plain as has_plain_objects
-from minipach.git.ref_files import UnsureError, git_folder
+from minipach.git.ref_files import UnsureError, git_folder, read_ref, read_refs
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.support.git_objects import blob_id
@@ -44,8 +46,15 @@ _USUAL = {
 }
 _USUAL_VALUES = {("annex.thin", "false"), ("annex.crippledfilesystem", "false"), ("annex.addunlocked", "false")}
 _OF_ANNEX = {b"", b"* filter=annex", b".* !filter"}  # lines of `.git/info/attributes`
-_SYSTEM = "/etc/gitattributes"
+_ATTRIBUTES = "etc/gitattributes"  # of the system, below `/` or where git is installed
 _ODD = re.compile(r'[\\"!\[]|^\[attr\]')  # in a pattern of attributes: git is asked
+_STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")  # in a file of attributes
+_BLANK = re.compile(r"[ \t\r]+")  # what git takes for one
+# git ignores the whole line of another word
+_WORD = re.compile(r"[-!]?(?!builtin_)[A-Za-z0-9_.][A-Za-z0-9_.-]*(=.*)?")
+_LONGEST_LINE = 1000  # characters; git ignores lines from 2048 bytes on
+_BRANCHES = ("refs/heads/git-annex", "refs/heads/synced/git-annex")
+_TRIES = 5  # another process may forbid to write to a folder, or remove it, at any moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ def store_outputs(main: Repo, top: Path, base: str, expected: Sequence[str]) -> 
         folder = git_folder(main.path)
         found = new_files(top, _admin(top))
         settings = own.settings()
-        backend = _backend(main, top, base, settings, expected)
+        backend = None if _is_adapted(main, folder) else _backend(main, base, settings, expected)
     except (UnsureError, GitError, OSError):
         return None
     if found is None or backend is None or sorted(found) != sorted(map(os.fsencode, set(expected))):
@@ -105,19 +114,21 @@ def store_outputs(main: Repo, top: Path, base: str, expected: Sequence[str]) -> 
     if keyed is None:
         return None
     places = {one.key: objects / object_path(one.key) for one in keyed}
-    if any(path.exists() and path.stat().st_size != _size(key) for key, path in places.items()):
-        return None  # a damaged one
+    there = {key: path for key, path in places.items() if os.path.lexists(path)}
+    try:
+        if not all(stat.S_ISREG(path.lstat().st_mode) for path in there.values()):
+            return None
+        bad = set(damaged(main, there))  # git-annex would keep it, and remove the new file
+    except OSError:
+        return None
     for one in keyed:
-        _move(top / one.path, places[one.key])
+        _move(top / one.path, places[one.key], replace=one.key in bad)
+        bad.discard(one.key)
         _remove_empty(top, one.path)
     if places:
         note_present(main, places)
     _note_large(main, keyed, places)
     return [StoredOutput(one.path, link_target(one.key, one.path), one.info.st_size) for one in keyed]
-
-
-def _size(key: str) -> int:
-    return int(key.partition("-s")[2].partition("--")[0])
 
 
 def _admin(top: Path) -> Path:
@@ -131,7 +142,35 @@ def _admin(top: Path) -> Path:
     return Path(text.removeprefix("gitdir: "))
 
 
-def _backend(main: Repo, top: Path, base: str, settings: Mapping[str, str], paths: Sequence[str]) -> str | None:
+def _is_adapted(main: Repo, folder: Path) -> bool:
+    """Return whether git-annex may store files in another way here, for all that settings of git say.
+
+    Raises UnsureError.
+    """
+    # `git annex config` sets for all clones what is in config.log: git-annex.branchable.com/internals. git-annex
+    # merges its journal and the other branches into its own when it starts
+    if (folder / "annex/journal/config.log").exists():
+        return True
+    branches = [sha for ref in _BRANCHES if (sha := read_ref(folder, ref))]
+    branches += [sha for ref, sha in read_refs(folder, "refs/remotes/").items() if ref.endswith("/git-annex")]
+    if any(main.objects.read_many([f"{sha}:config.log" for sha in dict.fromkeys(branches)])):
+        return True
+    # as `freezecontent-annex`, which git-annex runs whatever `core.hooksPath` says
+    with contextlib.suppress(FileNotFoundError):
+        if any(name.endswith("-annex") for name in os.listdir(folder / "hooks")):
+            return True
+    return any(os.path.exists(file) for file in _system_attributes(os.environ.get("PATH", "")))
+
+
+@functools.lru_cache(maxsize=4)
+def _system_attributes(path: str) -> tuple[str, ...]:
+    """Return the files of attributes that the git on a PATH may read for all users."""
+    git = shutil.which("git", path=path)
+    places = [] if git is None else [Path(git).parents[1], Path(os.path.realpath(git)).parents[1]]
+    return (f"/{_ATTRIBUTES}", *(f"{place}/{_ATTRIBUTES}" for place in places))
+
+
+def _backend(main: Repo, base: str, settings: Mapping[str, str], paths: Sequence[str]) -> str | None:
     """Return the backend of all these files; None where they may be stored in another way, or differ in it."""
     unusual = [
         key
@@ -140,10 +179,9 @@ def _backend(main: Repo, top: Path, base: str, settings: Mapping[str, str], path
     ]
     if unusual or not has_plain_objects(settings) or settings.get("annex.version") not in _VERSIONS:
         return None
-    if "false" in (settings.get("core.symlinks"), settings.get("core.filemode")) or os.path.exists(_SYSTEM):
+    if "false" in (settings.get("core.symlinks"), settings.get("core.filemode")):
         return None
-    # what `git annex config` has set for all clones: git-annex.branchable.com/internals, config.log
-    if main.objects.read("refs/heads/git-annex:config.log"):
+    if settings.get("core.ignorecase", "false") != "false" or "attr.tree" in settings:  # as patterns match then
         return None
     rules = [e for e in main.ls_tree(base, recursive=True) if e.path.rpartition("/")[2] == ".gitattributes"]
     if any("/" in e.path and not reserved_in_pipeline(e.path.partition("/")[0]) for e in rules):
@@ -157,11 +195,14 @@ def _backend(main: Repo, top: Path, base: str, settings: Mapping[str, str], path
 def _named_backend(text: str, paths: Sequence[str]) -> str | None:
     """Return the backend that attributes give to all of these paths, "" if none; None if git must be asked."""
     backend = ""
-    for line in text.splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
+    if _STRANGE.search(text):
+        return None
+    for line in text.split("\n"):
+        pattern, *given = _BLANK.split(line.strip(" \t\r"))
+        if not pattern or pattern.startswith("#"):
             continue
-        pattern, *given = words
+        if len(line) > _LONGEST_LINE or not all(_WORD.fullmatch(word) for word in given):
+            return None
         if pattern == "*":
             for word in given:
                 name, _, value = word.lstrip("-!").partition("=")
@@ -176,11 +217,11 @@ def _named_backend(text: str, paths: Sequence[str]) -> str | None:
 
 def _may_match(pattern: str, path: str) -> bool:
     """Return whether a pattern of attributes may match a path: more often than git would say so, never less."""
-    folders = path.split("/")
-    if pattern.startswith("/"):
-        return fnmatchcase(folders[0], pattern[1:].partition("/")[0].replace("**", "*"))
-    last = pattern.rstrip("/").rpartition("/")[2]
-    return last in ("", "**") or any(fnmatchcase(part, last) for part in folders)
+    folders, rule = os.fsencode(path).split(b"/"), os.fsencode(pattern)  # for git, "?" is one byte
+    if rule.startswith(b"/"):
+        return fnmatchcase(folders[0], rule[1:].partition(b"/")[0].replace(b"**", b"*"))
+    last = rule.rstrip(b"/").rpartition(b"/")[2]
+    return last in (b"", b"**") or any(fnmatchcase(part, last) for part in folders)
 
 
 def _has_usual_attributes(folder: Path) -> bool:
@@ -243,17 +284,27 @@ def _keyed(repo: Repo, hashed: Sequence[_HashedOutput], backend: str) -> list[_H
     return [_HashedOutput(one.path, whole[one.path], one.began, one.info) for one in hashed]
 
 
-def _move(source: Path, target: Path) -> None:
-    """Move a content to its place, which nobody may write to; one that is there already stays."""
-    folder = target.parent
-    if target.exists():
-        source.unlink()
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.chmod(folder, _mode(folder) | 0o200)  # git-annex forbids to write to a folder that had the content before
-        os.rename(source, target)
+def _move(source: Path, target: Path, *, replace: bool) -> None:
+    """Move a content to its place, which nobody may write to; one that is there already stays, or is replaced."""
+    for left in reversed(range(_TRIES)):
+        if target.exists() and not replace:
+            source.unlink()
+            break
+        try:
+            _rename(source, target)
+            break
+        except (PermissionError, FileNotFoundError):
+            if not left:
+                raise
     os.chmod(target, _mode(target) & ~0o222)
-    os.chmod(folder, _mode(folder) & ~0o222)
+    os.chmod(target.parent, _mode(target.parent) & ~0o222)
+
+
+def _rename(source: Path, target: Path) -> None:
+    folder = target.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chmod(folder, _mode(folder) | 0o200)  # git-annex forbids to write to a folder that had the content before
+    os.rename(source, target)
 
 
 def _mode(path: Path) -> int:

@@ -62,6 +62,20 @@ def test_a_change_of_an_included_file_is_seen(repo: Repo, tmp_path: Path) -> Non
     assert repo.config("minipach.jobs") == "66"
 
 
+@pytest.mark.parametrize("text", [None, "", "[minipach]\n\tlimits = 1\n"])
+@pytest.mark.parametrize("where", ["repo/.git/more", "home/more"])
+def test_an_included_file_that_gets_a_setting_later_is_seen(
+    repo: Repo, tmp_path: Path, where: str, text: str | None
+) -> None:
+    """It is missing, empty, or has others."""
+    if text is not None:
+        (tmp_path / where).write_text(text)
+    repo.git("config", "include.path", "more" if where.startswith("repo") else "~/more")
+    assert repo.config("minipach.jobs") is None
+    (tmp_path / where).write_text("[minipach]\n\tjobs = 66\n")
+    assert repo.config("minipach.jobs") == "66"
+
+
 def test_a_branch_that_includes_a_file_is_seen(repo: Repo, tmp_path: Path) -> None:
     (tmp_path / "more").write_text("[minipach]\n\tjobs = 5\n")
     repo.git("config", "includeIf.onbranch:other.path", str(tmp_path / "more"))

@@ -88,7 +88,10 @@ def test_a_content_that_was_dropped_is_present_again(repo: Files) -> None:
 
 @pytest.mark.parametrize(
     "why",
-    ["journal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("odd line", "later", "lock", "ref lock"))],
+    [
+        "journal",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("odd line", "later", "clock", "lock", "ref lock")),
+    ],
 )
 def test_git_annex_does_it_where_something_is_unusual(repo: Files, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """Its journal has the key, its log is odd or later, or another process holds a lock (git's is left by a kill)."""
@@ -103,6 +106,8 @@ def test_git_annex_does_it_where_something_is_unusual(repo: Files, monkeypatch: 
     elif why == "later":
         present(repo, key, ident, "0")
         monkeypatch.setattr(location_log.time, "time", lambda: 1.0)
+    elif why == "clock":
+        monkeypatch.setenv("GIT_ANNEX_VECTOR_CLOCK", "12345")
     elif why == "lock":
         code = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
         journal = str(repo.path / ".git/annex/journal.lck")
@@ -126,6 +131,8 @@ def test_git_annex_does_it_where_something_is_unusual(repo: Files, monkeypatch: 
     note_present(repo, [key])
     assert any("setpresentkey" in args for args in seen)
     monkeypatch.undo()
+    if why == "clock":
+        assert repo.git("cat-file", "-p", f"git-annex:{log_path(key)}") == f"12345s 1 {ident}\n".encode()
     assert here(repo, key) == sorted(["here"] + ([OTHER] if why in ("journal", "odd line") else []))
 
 
@@ -145,11 +152,14 @@ def test_what_git_annex_writes_later_keeps_our_lines(repo: Files) -> None:
 
 def test_a_lock_that_a_kill_left_does_not_stay(repo: Files) -> None:
     """A young one may be that of another git: the journal has the line then."""
-    lock = repo.path / ".git/refs/heads/git-annex.lock"
-    lock.touch()
+    locks = [repo.path / f".git/{ref}.lock" for ref in ("refs/heads/git-annex", location_log._BUILD)]
+    for lock in locks:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
     note_present(repo, [key_of(1)])
-    assert lock.exists()
-    os.utime(lock, (1, 1))
+    assert all(lock.exists() for lock in locks)
+    for lock in locks:
+        os.utime(lock, (1, 1))
     note_present(repo, [key_of(2)])
-    assert not lock.exists()
+    assert not any(lock.exists() for lock in locks)
     assert [here(repo, key_of(n)) for n in (1, 2)] == [["here"], ["here"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -109,17 +110,52 @@ def test_a_set_without_outputs_has_none(slot: Slot) -> None:
     assert store(slot) == []
 
 
-def _unlike(repo: Files) -> object:
-    text = "content"
+@pytest.mark.parametrize("damage", ["CONTENT", pytest.param("another length", marks=pytest.mark.slow)])
+def test_a_damaged_content_is_replaced(repo: Files, slot: Slot, damage: str) -> None:
+    """`git annex add` would keep it, and remove the new file."""
+    there = _place(repo, "content")
+    there.write_text(damage)
+    there.chmod(0o444)
+    there.parent.chmod(0o555)
+    commit(repo, store(slot, put(slot, "x.dat", "content"), put(slot, "y.dat", "content")))
+    assert there.read_text() == "content" == (repo.path / "y.dat").read_text()
+    assert (there.stat().st_mode | there.parent.stat().st_mode) & 0o222 == 0
+    repo.git("annex", "fsck", "--quiet")
+
+
+def _place(repo: Files, text: str) -> Path:
+    """Return where the content of x.dat is kept, in a folder that is there."""
     key = f"SHA256E-s{len(text)}--{hashlib.sha256(text.encode()).hexdigest()}.dat"
     there = repo.path / os.fsdecode(link_target(key, "x.dat"))
     there.parent.mkdir(parents=True)
-    return there.write_text("another length")
+    return there
+
+
+def _hook(repo: Files) -> None:
+    hook = repo.path / ".git/hooks/freezecontent-annex"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
+
+
+def _fetched(repo: Files) -> None:
+    """Another clone has said that all files are unlocked; git-annex has not merged that yet."""
+    before = repo.line("rev-parse", "git-annex")
+    repo.git("annex", "config", "--set", "annex.addunlocked", "true")
+    repo.git("update-ref", "refs/remotes/origin/git-annex", repo.line("rev-parse", "git-annex"))
+    repo.git("update-ref", "refs/heads/git-annex", before)
 
 
 _OTHERS: dict[str, Callable[[Files, Slot], object]] = {
     "unlocked": lambda repo, slot: repo.git("config", "annex.addunlocked", "true"),
     "unlocked everywhere": lambda repo, slot: repo.git("annex", "config", "--set", "annex.addunlocked", "true"),
+    "unlocked, in the journal": lambda repo, slot: repo.git(
+        "-c", "annex.alwayscommit=false", "annex", "config", "--set", "annex.addunlocked", "true"
+    ),
+    "unlocked, by another clone": lambda repo, slot: _fetched(repo),
+    "a hook of git-annex": lambda repo, slot: _hook(repo),
+    "patterns of any case": lambda repo, slot: repo.git("config", "core.ignoreCase", "true"),
+    "attributes of the system": lambda repo, slot: None,
     "large files by a rule": lambda repo, slot: repo.git("config", "annex.largefiles", "largerthan=1gb"),
     "an unknown setting": lambda repo, slot: repo.git("config", "annex.newfangled", "true"),
     "a shared repository": lambda repo, slot: repo.git("config", "core.sharedRepository", "group"),
@@ -130,7 +166,7 @@ _OTHERS: dict[str, Callable[[Files, Slot], object]] = {
     "a file that nobody reported": lambda repo, slot: put(slot, "more.dat", "m"),
     "an output that is gone": lambda repo, slot: (slot.path / "x.dat").unlink(),
     "a changed file": lambda repo, slot: (slot.path / "code/x.sh").write_text("false\n"),
-    "another content of this key": lambda repo, slot: _unlike(repo),
+    "a folder in its place": lambda repo, slot: _place(repo, "content").mkdir(),
 }
 _QUICK = ("an unknown setting", "a file that nobody reported", "a changed file")
 
@@ -138,12 +174,16 @@ _QUICK = ("an unknown setting", "a file that nobody reported", "a changed file")
 @pytest.mark.parametrize(
     "what", [*_QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(_OTHERS.keys() - set(_QUICK)))]
 )
-def test_git_annex_decides_where_it_may_do_something_else(repo: Files, slot: Slot, what: str) -> None:
+def test_git_annex_decides_where_it_may_do_something_else(
+    repo: Files, slot: Slot, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if what == "no checksum":
         repo.in_git(".gitattributes", "")
         slot.reset(repo.commit())
     put(slot, "x.dat", "content")
     _OTHERS[what](repo, slot)
+    if what == "attributes of the system":
+        monkeypatch.setattr(outputs, "_system_attributes", lambda path: (str(slot.path / ".gitattributes"),))
     assert store(slot, "x.dat") is None
     assert what == "an output that is gone" or os.path.lexists(slot.path / "x.dat")
     assert what == "a link" or not (slot.path / "x.dat").exists() or (slot.path / "x.dat").read_text() == "content"
@@ -172,10 +212,53 @@ def test_reserved_and_hidden_names_are_left_to_git_annex(slot: Slot, name: str) 
         ('"a b" annex.backend=MD5\n', "c", None),
         ("[attr]small annex.largefiles=nothing\n", "c", None),
         ("# * annex.backend=MD5\n", "a", ""),
+        (" *\t annex.backend=MD5E \r\n", "a", "MD5E"),
+        ("\ufeff* annex.backend=MD5E\n", "a", None),
+        ("* annex.backend=MD5E #small\n", "a", None),
+        ("* annex.backend=MD5E builtin_x\n", "a", None),
+        ("* annex.backend=MD5E -\n", "a", None),
+        ("* annex.backend=MD5E\x0cannex.largefiles=nothing\n", "a", None),
+        ("*\xa0annex.backend=MD5E\n", "a", ""),
+        ("* -text\u2028* annex.backend=MD5E\n", "a", None),
+        (f"* annex.backend=MD5E {'x' * 2100}\n", "a", None),
+        ("gr????e annex.backend=MD5E\n", "größe", None),
     ],
 )
 def test_attributes_that_are_not_for_all_files(text: str, path: str, backend: str | None) -> None:
     assert outputs._named_backend(text, ["other", path]) == backend
+
+
+def test_a_backend_is_the_one_that_git_reads(repo: Files) -> None:
+    """Lines of unusual form, as git itself reads them."""
+    seen = set()
+    patterns, blanks, words = ("*", "\ufeff*", " *", "x"), (" ", "\xa0"), ("", " #x", " -text", "\u2028* -text")
+    for pattern, blank, word in itertools.product(patterns, blanks, words):
+        text = f"{pattern}{blank}annex.backend=MD5E{word}\r\n"
+        backend = outputs._named_backend(text, ["größe"])
+        if backend is not None:
+            (repo.path / ".gitattributes").write_text(text, newline="")
+            said = repo.line("check-attr", "annex.backend", "--", "größe").rpartition(": ")[2]
+            assert said.replace("unspecified", "") == backend, repr(text)
+            seen.add(backend)
+    assert seen >= {"", "MD5E"}
+
+
+def test_a_folder_that_another_process_closes_is_opened_again(
+    repo: Files, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set of another worker has just put the same content there; or somebody drops it."""
+    rename = os.rename
+    raised: list[OSError] = []
+
+    def refused(source: Any, target: Any) -> None:
+        if len(raised) < 2:
+            raised.append([PermissionError, FileNotFoundError][len(raised)]())
+            raise raised[-1]
+        rename(source, target)
+
+    monkeypatch.setattr(outputs.os, "rename", refused)
+    commit(repo, store(slot, put(slot, "x.dat", "content")))
+    assert len(raised) == 2 and (repo.path / "x.dat").read_text() == "content"
 
 
 @pytest.mark.parametrize("step", ["rename", "chmod", "note_present"])
