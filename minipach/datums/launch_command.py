@@ -80,6 +80,12 @@ def _launch_options(pipeline: Pipeline) -> list[str]:
         found.append("-b")
     if pipeline.outputs_required:
         found += ["-q", "required"]
+    return [*found, *limit_options(pipeline)]
+
+
+def limit_options(pipeline: Pipeline) -> list[str]:
+    """Return the launcher's options for the limits in the spec, but that of time."""
+    found = []
     resources = pipeline.resource_limits
     limits = {
         "memory": resources.memory if resources else None,

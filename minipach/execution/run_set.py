@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.resource_usage import Meter
@@ -144,6 +145,7 @@ class _Tries:
     def _once(self) -> Outcome | None:
         """Return one try; None if the command failed and may try again."""
         work, slot = self.work, self.slot
+        self._report = LauncherReport()
         self._begin()
         self._prepare()
         self._begin()  # what it took to get the inputs doesn't count
@@ -229,10 +231,17 @@ class _Tries:
         self._measure()
         each = dict(enumerate(self.each))
         datums = tuple(
-            replace(one, took=each.get(one.index), wants_memory=self._wants_memory(one))
+            replace(one, took=each.get(one.index), wants_memory=self._wants_memory(one), **self._outside(one))
             for one in outcome.results(len(self.work.parts))
         )
         return replace(outcome, before=tuple(self.before), datums=datums)
+
+    def _outside(self, one: DatumResult) -> dict[str, Any]:
+        """Return what a failure had to do with what is outside of the datum's identity."""
+        found = self._report.datums.get(one.index)
+        if one.state != "failed" or found is None or not found.code:
+            return {}
+        return {"limit": found.hit, "beside": found.beside}
 
     def _wants_memory(self, one: DatumResult) -> bool:
         raises = self.work.more_memory > 1 and one.state == "failed"

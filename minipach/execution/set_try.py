@@ -27,6 +27,7 @@ from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED
 from minipach.model.log_marks import WORDS, Marker
+from minipach.model.outside import KINDS
 from minipach.model.repo_layout import CONTAINER
 from minipach.model.work_set import WorkSet
 from minipach.support.stream_filter import Filter, passing, printing_to
@@ -47,7 +48,8 @@ class DatumReport:
     code: its exit code · fault: what was wrong beside that ("" if nothing was) · files: its outputs, each as the path
     that the command used below /pfs/out and the path in the repository · began, ended: in unix seconds · seconds, cpu:
     wall and processor time · disk: the peak of its scratch space and outputs, in bytes (None: not known) ·
-    over_memory: its limit of memory was exceeded.
+    over_memory: its limit of memory was exceeded · limit: the kind of the limit for which it was ended · beside: the
+    index of the datum whose output was in the way of its own.
     """
 
     code: int
@@ -60,6 +62,13 @@ class DatumReport:
     cpu: float = 0.0
     disk: int | None = None
     over_memory: bool = False
+    limit: str = ""
+    beside: int | None = None
+
+    @property
+    def hit(self) -> str:
+        """The kind of the limit for which it failed, as far as that is known."""
+        return "memory" if self.is_out_of_memory else self.limit
 
     @property
     def is_out_of_memory(self) -> bool:
@@ -277,10 +286,10 @@ def read_report(
     rows = data["datums"]
     if not isinstance(rows, list) or len(rows) > count:
         raise ValueError("more datums than the set has")
-    return "", LauncherReport({index: _datum_report(row, secrets, limit) for index, row in enumerate(rows)})
+    return "", LauncherReport({index: _datum_report(row, count, secrets, limit) for index, row in enumerate(rows)})
 
 
-def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float | None) -> DatumReport:
+def _datum_report(row: Mapping[str, Any], count: int, secrets: Sequence[str], most: float | None) -> DatumReport:
     code = int(row["code"])
     if not 0 <= code <= 255:
         raise ValueError("not an exit code")
@@ -292,10 +301,17 @@ def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float |
         files.append((str(seen), str(final)))
     began, ended, seconds, cpu = (_amount(row[name]) for name in ("began", "ended", "seconds", "cpu"))
     late = bool(row["timed_out"])
-    fault = f"timed out after {math.ceil(limit)} s" if late and limit else _clean(str(row["fault"]), secrets)
+    fault = f"timed out after {math.ceil(most)} s" if late and most else _clean(str(row["fault"]), secrets)
     disk = int(_amount(row["disk"])) if "disk" in row else None  # a launcher of an earlier version reports none
     over = bool(row.get("out_of_memory"))
-    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu, disk, over)
+    limit = "time" if late else str(row.get("limit", ""))
+    if limit and limit not in KINDS:
+        raise ValueError("not a limit")
+    beside = row.get("beside")
+    if beside is not None and not (type(beside) is int and 0 <= beside < count):
+        raise ValueError("not a datum of the set")
+    resources = (began, ended, seconds, cpu, disk, over)
+    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), *resources, limit, beside)
 
 
 def _amount(value: Any) -> float:

@@ -21,6 +21,8 @@ def check_outcome(outcome: Outcome, work: WorkSet) -> Outcome:
         raise InvalidError("it names datums that the set does not have")
     if not all(one.part is None or 0 <= one.part < len(work.parts) for one in outcome.datums):
         raise InvalidError("it names parts of a log that the set does not have")
+    if not all(one.beside is None or 0 <= one.beside < len(work.parts) for one in outcome.datums):
+        raise InvalidError("it names a datum in the way that the set does not have")
     for log in (outcome.log, *(one.log for one in outcome.before)):
         if log and not _is_beside(log, work.log):
             raise InvalidError("its log is not where the set's logs are")

@@ -71,7 +71,8 @@ class DatumResult:
     `err_cmd` succeeded; `lost`: not its command's fault; `stopped`: the set was ended by another datum whose time was
     over · part: its number in a set of several that ran, which is also that of its part of the log (None: it ran by
     itself) · took: what its last try took (None: not known) · bytes_in, bytes_out: of its files (None: not known) ·
-    wants_memory: it was out of memory, and the spec gives another try more.
+    wants_memory: it was out of memory, and the spec gives another try more · limit: the kind of the limit for which it
+    failed ("": not known) · beside: the index of the datum whose output was in the way of its own.
     """
 
     index: int
@@ -83,6 +84,8 @@ class DatumResult:
     bytes_in: int | None = None
     bytes_out: int | None = None
     wants_memory: bool = False
+    limit: str = ""
+    beside: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class Attempt:
     result: as its worker reported it, with what it took · before: the tries before the last one that are not on record
     yet (see `Round`) · log: a file, the datum's own where it has one · started, ended: of its set, in unix seconds
     (None, 0: not known). One that was not begun has no start; its end is when that was noted · forced: it ran on
-    purpose, whatever was known of it · pass_key: of its job in the job database (0: not on record yet).
+    purpose, whatever was known of it · pass_key: of its job in the job database (0: not on record yet) · outside: see
+    `model.outside`.
     """
 
     datum: str
@@ -106,6 +110,7 @@ class Attempt:
     forced: bool = False
     before: tuple[Try, ...] = ()
     pass_key: int = 0
+    outside: str = ""
 
     @property
     def kind(self) -> DatumKind:
@@ -142,11 +147,29 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """A datum id whose command failed in several jobs. message: of the last time."""
+class FailedJob:
+    """A job in which a datum failed. outside: see `model.outside`."""
 
-    jobs: int
+    datum: str
     message: str
+    outside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A datum id whose command failed in several jobs, the last one last."""
+
+    ends: tuple[FailedJob, ...]
+
+    @property
+    def jobs(self) -> int:
+        """The number of jobs."""
+        return len(self.ends)
+
+    @property
+    def message(self) -> str:
+        """The reason of the last time."""
+        return self.ends[-1].message
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,10 @@ class Outcome:
 
     def as_part_of(self, set_id: str, indices: Sequence[int]) -> Outcome:
         """Return the outcome of a set that was cut out of another as one of that. indices: of its datums there."""
-        datums = tuple(replace(one, index=indices[one.index]) for one in self.results(len(indices)))
+        datums = tuple(
+            replace(one, index=indices[one.index], beside=None if one.beside is None else indices[one.beside])
+            for one in self.results(len(indices))
+        )
         return replace(self, set_id=set_id, datums=datums)
 
     def to_json(self) -> str:

@@ -17,6 +17,7 @@ from minipach.model.ticks import Ticks
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.branch_triggers import Deferral
 from minipach.planning.due_ticks import MOST, Due, TickState, due, needs_states
+from minipach.planning.outside_now import outside_now
 from minipach.planning.plan import PlannedDatum, skip_repeated_failures
 from minipach.project.pauses import paused
 from minipach.project.project import Project
@@ -172,7 +173,8 @@ def tick_states(project: Project, path: str, pfs: PfsInput, ticks: Ticks) -> dic
     try:
         name = assessment.pipeline.name
         attempts = ledger.last_attempts(name) if ledger else {}
-        plan = skip_repeated_failures(assessment.plan(), ledger.repeated_failures(name, LEFT_AFTER) if ledger else {})
+        repeated = ledger.repeated_failures(name, LEFT_AFTER) if ledger else {}
+        plan = skip_repeated_failures(assessment.plan(), repeated, lambda: outside_now(project, assessment.pipeline))
     except UserError:
         return {}
     finally:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from minipach.datums.identity import IdentityRecipe
+from minipach.model.attempt import Repeated
 from minipach.model.datum import Task
+from minipach.model.failures import LEFT_AFTER
 from minipach.model.neutral_names import restore as with_words
+from minipach.model.outside import Outside, outlived
 from minipach.model.states import ENDS
 from minipach.planning.branch_triggers import Deferral
 from minipach.records.published_state import Published
@@ -51,15 +54,6 @@ class FailedBefore(Protocol):
     def message(self) -> str: ...
     @property
     def times(self) -> int: ...
-
-
-class RepeatedFailure(Protocol):
-    """The memory of a datum id that failed in several jobs."""
-
-    @property
-    def jobs(self) -> int: ...
-    @property
-    def message(self) -> str: ...
 
 
 class PlannedDatum(NamedTuple):
@@ -230,22 +224,47 @@ def force_datums(plan: Plan, names: Set[str]) -> Plan:
     return replace(plan, steps=steps)
 
 
-def skip_repeated_failures(plan: Plan, repeated: Mapping[str, RepeatedFailure]) -> Plan:
+def skip_repeated_failures(plan: Plan, repeated: Mapping[str, Repeated], outside: Callable[[], Outside | None]) -> Plan:
     """Return the plan that runs nothing which failed again and again.
 
     Args:
         plan: The plan.
         repeated: The datum ids that failed in several jobs with this very content, code and image.
+        outside: Gives the limits of now, and more that isn't in the identity; None: all failures count.
     """
     if not repeated:
         return plan
-    return replace(plan, steps=tuple(_skipped(s, repeated.get(s.id)) for s in plan.steps))
+    again = runs_again(plan, repeated, outside)
+    return replace(plan, steps=tuple(_skipped(s, repeated.get(s.id), again.get(s.id)) for s in plan.steps))
 
 
-def _skipped(step: PlannedDatum, again: RepeatedFailure | None) -> PlannedDatum:
-    if again is None or step.action != "run":
+def runs_again(plan: Plan, repeated: Mapping[str, Repeated], outside: Callable[[], Outside | None]) -> dict[str, str]:
+    """Return why what failed again and again runs once more, by datum id: see `skip_repeated_failures`."""
+    wanted = {s.id for s in plan.steps if s.action in ("run", "skip")} & repeated.keys()
+    if not any(end.outside for datum_id in wanted for end in repeated[datum_id].ends):
+        return {}
+    now = outside()
+    if now is None:
+        return {}
+    names: dict[str, set[str]] = {}
+    for step in plan.steps:
+        if step.action != "remove":
+            names.setdefault(step.id, set()).add(step.name)
+    found = {}
+    for datum_id in wanted:
+        ends = repeated[datum_id].ends
+        reasons = [why for end in ends if (why := outlived(end.outside, end.datum, now, names))]
+        if len(ends) - len(reasons) < LEFT_AFTER:
+            found[datum_id] = reasons[-1]
+    return found
+
+
+def _skipped(step: PlannedDatum, repeated: Repeated | None, again: str | None) -> PlannedDatum:
+    if repeated is None or step.action != "run":
         return step
-    return step._replace(action="skip", reason=f"failed in {again.jobs} jobs with this content: {again.message}")
+    if again is not None:
+        return step._replace(reason=again if step.reason == NEW else f"{step.reason}; {again}")
+    return step._replace(action="skip", reason=f"failed in {repeated.jobs} jobs with this content: {repeated.message}")
 
 
 def mark_failures(plan: Plan, failures: Mapping[str, FailedBefore]) -> Plan:

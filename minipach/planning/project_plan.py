@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from minipach.environment import host
 from minipach.git.repo import is_dataset
 from minipach.model.failures import LEFT_AFTER
+from minipach.model.outside import Outside
 from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.outside_now import outside_now
 from minipach.planning.plan import Plan, force_datums, mark_failures, skip_repeated_failures
 from minipach.project.project import Project
 from minipach.project.targets import Targets
@@ -86,18 +88,20 @@ def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[
         return list(plans)
     ledger = Ledger(path)
     try:
-        return [_with_failures(p, ledger, retry=retry) if p.counts["run"] else p for p in plans]
+        return [_with_failures(project, p, ledger, retry=retry) if p.counts["run"] else p for p in plans]
     finally:
         ledger.close()
 
 
-def _with_failures(plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Plan:
+def _with_failures(project: Project, plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Plan:
     marked = mark_failures(plan, ledger.failures(plan.pipeline))
-    return (
-        marked
-        if plan.pipeline in retry
-        else skip_repeated_failures(marked, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
-    )
+    if plan.pipeline in retry:
+        return marked
+
+    def outside() -> Outside | None:
+        return outside_now(project, project.pipelines.get(project.path_of(plan.pipeline)))
+
+    return skip_repeated_failures(marked, ledger.repeated_failures(plan.pipeline, LEFT_AFTER), outside)
 
 
 def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from minipach.git.repo import is_dataset
 from minipach.model.attempt import Attempt, Repeated
 from minipach.model.failures import LEFT_AFTER, failure_kind, folded, named
+from minipach.model.outside import Outside
 from minipach.model.repo_layout import INPUTS
 from minipach.model.states import ENDS, OPEN
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.failures import failed_now, last_now
-from minipach.planning.plan import Plan, skip_repeated_failures
+from minipach.planning.outside_now import outside_now
+from minipach.planning.plan import Plan, runs_again, skip_repeated_failures
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import as_they_are
@@ -128,7 +131,12 @@ def _status(
     if unborn:
         return _blocked(name, details=(f"waits for {waiting}",))
     plan = assessment.quick_plan()
-    plan = skip_repeated_failures(plan, repeated)
+
+    def outside() -> Outside | None:
+        return outside_now(assessment.project, assessment.pipeline)
+
+    plan = skip_repeated_failures(plan, repeated, outside)
+    again = runs_again(plan, repeated, outside)
     left = [attempts[s.name] for s in plan.of("skip") if s.name in attempts]
     failed = failed_now(plan, attempts)
     recovered = sum(a.kind == "recovered" for a in last_now(plan, attempts))
@@ -147,7 +155,7 @@ def _status(
         "remove": plan.counts["remove"],
         "upstream": len(upstream),
     }
-    details = [*_failures(name, failed, "failed"), *_failures(name, left, "failed repeatedly, left alone")]
+    details = [*_failures(name, failed, "failed", again), *_failures(name, left, "failed repeatedly, left alone")]
     details += upstream
     details += [*assessment.exclusions, *assessment.acceptances]
     details += [f"deferred: {one.repo}: {one.text}" for one in assessment.deferred]
@@ -162,15 +170,18 @@ def _status(
     return PipelineStatus(name, _word(assessment, plan, [*failed, *left], waits), counts, tuple(details), plan.problems)
 
 
-def _failures(name: str, attempts: Sequence[Attempt], what: str) -> Iterator[str]:
-    """Say what failed, of datums that failed in the same way once."""
+def _failures(
+    name: str, attempts: Sequence[Attempt], what: str, again: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Say what failed, of datums that failed in the same way once. again: why some run again, by datum id."""
     alike = folded((failure_kind(a), a.datum) for a in attempts)
     first = {a.datum: a for a in attempts}
     for names in list(alike.values())[:_WAYS]:
         a = first[names[0]]
         word = what if a.kind == "failed" else ENDS[a.kind]
         shown = names[0] if len(names) == 1 else f"{many(len(names), 'datum')} ({named(names, _NAMED)})"
-        yield f"{word}: {shown}: {a.message}; minipach logs {name} {shlex.quote(names[0])}"
+        more = f"; {again[a.datum_id]}" if a.datum_id in again else ""
+        yield f"{word}: {shown}: {a.message}{more}; minipach logs {name} {shlex.quote(names[0])}"
     if len(alike) > _WAYS:
         yield f"and {many(sum(map(len, list(alike.values())[_WAYS:])), 'datum')} in other ways; minipach logs {name}"
 

@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git import shared_modes
-from minipach.model.attempt import Attempt, DatumResult, Duration, Failure, JobRow, Raised, Repeated, Took, Try
+from minipach.model.attempt import (
+    Attempt,
+    DatumResult,
+    Duration,
+    FailedJob,
+    Failure,
+    JobRow,
+    Raised,
+    Repeated,
+    Took,
+    Try,
+)
 from minipach.model.states import DatumKind, JobState
 from minipach.support.validation import conforming, conforms, is_moment, is_text, rows
 
@@ -27,7 +38,7 @@ CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
     kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
     memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL, began REAL,
-    finished REAL, disk INTEGER);
+    finished REAL, disk INTEGER, outside TEXT);
 CREATE TABLE IF NOT EXISTS try (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
     started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT,
@@ -53,6 +64,7 @@ _ADDED = {
         "began": "REAL",
         "finished": "REAL",
         "disk": "INTEGER",
+        "outside": "TEXT",
     },
 }
 
@@ -81,6 +93,7 @@ class _AttemptRow:
     finished: float | None
     disk: int | None
     forced: int | None
+    outside: str | None
 
 
 _KINDS: Mapping[str, DatumKind] = {"ok": "ok", "lost": "lost", "recovered": "recovered"}
@@ -135,12 +148,12 @@ def _attempt(row: Sequence[Any]) -> Attempt | None:
     A kind that this version does not know counts as failed.
     """
     job, datum, ident, kind, code, message, tries, seconds, cpu, memory, *more = row
-    bytes_in, bytes_out, host, log, ended, started, began, finished, disk, forced = more
+    bytes_in, bytes_out, host, log, ended, started, began, finished, disk, forced, outside = more
     if not is_moment(ended) or (started is not None and not is_moment(started)):
         return None
     took = Took(began or 0.0, finished or 0.0, seconds, cpu, memory, disk)
     result = DatumResult(0, _KINDS.get(kind, "failed"), code, message, None, took, bytes_in, bytes_out)
-    return Attempt(datum, ident, result, tries, host, log, started, ended, bool(forced), (), job or 0)
+    return Attempt(datum, ident, result, tries, host, log, started, ended, bool(forced), (), job or 0, outside or "")
 
 
 _News = tuple[int, str, str, float | None]
@@ -386,6 +399,7 @@ class Ledger:
             took.ended or None,
             took.disk,
             forced,
+            end.outside,
         )
         values = (pipeline, *astuple(row))
         marks = ", ".join("?" * len(values))
@@ -495,14 +509,22 @@ class Ledger:
             but: The key of a job that does not count.
         """
         found = self._db.execute(
-            "SELECT a.datum_id, count(DISTINCT a.job), a.message, max(a.key) FROM attempt a"
-            " WHERE a.pipeline = ?1 AND a.kind != 'ok' AND a.kind = 'failed' AND a.tries > 0 AND a.job != ?3"
+            "SELECT a.datum_id, a.job, a.datum, a.message, ifnull(a.outside, '') FROM attempt a"
+            " WHERE a.pipeline = ?1 AND a.kind != 'ok' AND a.kind = 'failed' AND a.tries > 0 AND a.job != ?2"
             " AND NOT EXISTS (SELECT 1 FROM attempt b WHERE b.pipeline = a.pipeline AND b.datum = a.datum"
             " AND b.key > a.key AND b.datum_id = a.datum_id AND b.kind = 'ok')"
-            " GROUP BY a.datum_id HAVING count(DISTINCT a.job) >= ?2",
-            (pipeline, times, but),
+            " AND a.datum_id IN (SELECT datum_id FROM attempt WHERE pipeline = ?1 AND kind != 'ok'"
+            " GROUP BY datum_id HAVING count(DISTINCT job) >= ?3) ORDER BY a.key",
+            (pipeline, but, times),
         )
-        return {row[0]: one for row in found if is_text(row[0]) for one in rows(Repeated, [row[1:3]])}
+        ends: dict[str, dict[int, FailedJob]] = {}
+        for datum_id, job, *row in found:
+            if is_text(datum_id):
+                for one in rows(FailedJob, [row]):
+                    of_jobs = ends.setdefault(datum_id, {})
+                    of_jobs.pop(job, None)
+                    of_jobs[job] = one
+        return {key: Repeated(tuple(of.values())) for key, of in ends.items() if len(of) >= times}
 
     def ids_since(self, pipeline: str, when: float) -> set[str]:
         """Return the datum ids that ran for a pipeline after a moment (seconds since 1970)."""

@@ -18,6 +18,7 @@ from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
 from minipach.model.attempt import Attempt, DatumResult, Duration, Raised, Took, Try
 from minipach.model.datum import Task
+from minipach.model.outside import at_limits, beside, limits_of_set
 from minipach.model.pipeline import SetSpec
 from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
@@ -323,7 +324,18 @@ class Round:
             outcome.started or None,
             outcome.ended,
             before=_tries_before(one, outcome),
+            outside=self._outside(flight, task, one),
         )
+
+    def _outside(self, flight: _Flight, task: Task, one: DatumResult) -> str:
+        """Return what a failure had to do with what is outside of the datum's identity."""
+        if one.state != "failed":
+            return ""
+        others = flight.work.datums
+        if one.beside is not None and 0 <= one.beside < len(others):
+            other = others[one.beside]
+            return beside(str(other["id"]), str(other["name"]), task.datum.name, self.assessment.pipeline.out)
+        return at_limits(one.limit, one.exit, limits_of_set(flight.work))
 
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
         if flight.work.chunk:  # its worker tries by itself, and reports it once more

@@ -20,6 +20,7 @@ from minipach.model.failures import LEFT_AFTER, Beginning, named
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment
+from minipach.planning.outside_now import outside_now
 from minipach.planning.plan import (
     Plan,
     PlannedDatum,
@@ -308,7 +309,8 @@ class PipelinePass:
 
     def _skip(self, plan: Plan) -> Plan:
         """Return the plan less what failed again and again."""
-        return skip_repeated_failures(plan, self.repeated)
+        a = self.assessment
+        return skip_repeated_failures(plan, self.repeated, lambda: outside_now(a.project, a.pipeline))
 
     def _flying(self, plan: Plan) -> set[str]:
         """Return the datums of earlier passes' sets; of those that have ended, the plan has a result already."""

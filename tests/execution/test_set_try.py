@@ -74,7 +74,7 @@ def test_why_a_datum_failed(datum: DatumReport, message: str) -> None:
 def write(folder: Path, **changes: object) -> Path:
     """A report of one datum that failed, with some values changed."""
     row = {"code": 3, "fault": "", "recovered": False, "timed_out": False, "files": [], "seconds": 1, "cpu": 1}
-    row |= {"began": 1, "ended": 2}
+    row |= {"began": 1, "ended": 2, "limit": "", "beside": None}
     top = {"schema": 1, "datums": [{**row, **{k: v for k, v in changes.items() if k in row}}]}
     top |= {k: v for k, v in changes.items() if k not in row}
     folder.mkdir(exist_ok=True)
@@ -88,6 +88,9 @@ def test_a_report_is_read(tmp_path: Path) -> None:
     assert tried.report.outputs == ("a/b.txt",)
     late = judge(124, write(tmp_path / "r", code=124, timed_out=True), 1, [], 1.5)
     assert late.message == "timed out after 2 s"
+    assert (late.report.datums[0].hit, tried.report.datums[0].hit) == ("time", "")
+    full = judge(1, write(tmp_path / "r", limit="disk", beside=0), 1, []).report.datums[0]
+    assert (full.hit, full.beside) == ("disk", 0)
     failure = judge(125, write(tmp_path / "r", failure="the disk is full"), 1, [])
     assert (failure.failure, failure.report.datums) == ("launcher: the disk is full", {})
 
@@ -112,6 +115,10 @@ def test_words_of_a_report_are_one_short_line_without_secrets(tmp_path: Path) ->
         {"files": 5},
         {"began": "nan"},
         {"cpu": -1},
+        {"limit": "patience"},
+        {"beside": 1},
+        {"beside": True},
+        {"beside": "a"},
         {"datums": 7},
         {"datums": [{}, {}]},
         {"schema": 9},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minipach.model import launch_protocol as protocol
-from minipach.model import repo_layout
+from minipach.model import outside, repo_layout
 from tests.fixtures.launchers import SCRIPT, script_module
 
 NAMES = [
@@ -43,6 +43,7 @@ def test_exit_codes_and_grace_are_the_same() -> None:
     ours = (protocol.TIME_OVER, protocol.OWN_FAILURE, protocol.NOT_KEPT, protocol.NOT_FOUND, protocol.INTERRUPTED)
     assert theirs == ours
     assert launcher.GRACE == protocol.GRACE
+    assert launcher.PROCESSES == outside.PROCESSES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.identity import IdentityRecipe
-from minipach.model.attempt import Failure
+from minipach.model.attempt import FailedJob, Failure, Repeated
 from minipach.model.datum import Datum, Match, Task
+from minipach.model.outside import Outside, beside
 from minipach.planning.plan import (
     ACTIONS,
     Plan,
@@ -24,6 +25,7 @@ from minipach.planning.plan import (
     mark_new_names,
     publish_forced,
     reason_for,
+    skip_repeated_failures,
     visible_names_note,
 )
 from minipach.records.published_state import Published
@@ -292,6 +294,40 @@ def test_a_forced_result_is_published_again() -> None:
 
 
 # Names
+
+
+def skipped(*kept: str, limit: float | None = 60.0, others: Sequence[Task] = ()) -> tuple[str, str]:
+    """What becomes of a datum that failed so in as many jobs."""
+    failed = {"1": Repeated(tuple(FailedJob("a", "it failed", one) for one in kept))}
+    limits = {} if limit is None else {"time": limit}
+    step = skip_repeated_failures(steps(task("a", "1"), *others), failed, lambda: Outside(limits, "/")).steps[0]
+    return step.action, step.reason
+
+
+def test_what_failed_in_two_jobs_is_skipped_until_its_limit_is_higher() -> None:
+    skip = ("skip", "failed in 2 jobs with this content: it failed")
+    assert skipped("", "", limit=120.0) == skip
+    assert skipped("time=60", "time=60") == skip
+    assert skipped("time=60", "time=60", limit=30.0) == skip
+    assert skipped("time=60", "time=60", limit=120.0) == (
+        "run",
+        "failed at the limit of 60 s, which is 120 s now: runs again",
+    )
+    assert skipped("time=60", "", limit=120.0)[0] == "run"  # of the rest, one is too few
+    assert skipped("time=60", "", "", limit=120.0)[0] == "skip"
+    assert skipped("time=60", "time=60", limit=None)[1].endswith("which is gone now: runs again")
+
+
+def test_a_limit_that_cannot_be_known_changes_nothing() -> None:
+    failed = {"1": Repeated((FailedJob("a", "it failed", "time=60"),) * 2)}
+    assert skip_repeated_failures(steps(task("a", "1")), failed, lambda: None).steps[0].action == "skip"
+
+
+def test_what_was_in_the_way_of_another_datum_counts_while_it_is_there() -> None:
+    kept = beside("2", "b", "a", "/")
+    assert skipped(kept, kept, others=[task("b", "2")])[0] == "skip"
+    assert skipped(kept, kept, others=[task("b", "3")])[0] == "run"
+    assert skipped(kept, kept)[0] == "run"
 
 
 def test_a_renamed_datum_has_a_new_name_and_no_new_content() -> None:

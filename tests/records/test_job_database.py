@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from minipach.model.attempt import Attempt, DatumResult, JobRow, Raised, Took, Try
+from minipach.model.attempt import Attempt, DatumResult, FailedJob, JobRow, Raised, Repeated, Took, Try
 from minipach.records.job_database import Ledger
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}
@@ -141,14 +141,37 @@ def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: P
     attempt(now, now.start_job("j1", "edges"), "a")
     now.close()
     old = sqlite3.connect(path)
-    for column in ("forced", "memory"):
+    for column in ("forced", "memory", "outside"):
         old.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
     old.commit()
     old.close()
     ledger = Ledger(path)
     [used] = ledger.attempts(1)
-    assert (used.datum, used.took.memory, used.forced) == ("a", None, False)
+    assert (used.datum, used.took.memory, used.forced, used.outside) == ("a", None, False, "")
     ledger.close()
+
+
+def test_each_job_in_which_a_datum_failed_is_there_with_its_limits(ledger: Ledger) -> None:
+    def failed(job: int, datum: str, outside: str, kind: Literal["failed", "lost"] = "failed") -> None:
+        result = DatumResult(0, kind, 1, f"message {job}")
+        ledger.add_attempt(job, "edges", Attempt(datum, f"id of {datum}", result, 1, "h", "l", outside=outside))
+
+    for job, outside in ((1, "time=60"), (2, ""), (2, "time=90"), (3, "")):
+        failed(job, "a", outside)
+    failed(1, "once", "")
+    failed(2, "once", "", "lost")
+    failed(1, "mended", "")
+    failed(2, "mended", "")
+    ledger.add_attempt(3, "edges", Attempt("mended", "id of mended", DatumResult(0, "ok"), 1, "h", "l"))
+    ends = (
+        FailedJob("a", "message 1", "time=60"),
+        FailedJob("a", "message 2", "time=90"),
+        FailedJob("a", "message 3", ""),
+    )
+    assert ledger.repeated_failures("edges", 2) == {"id of a": Repeated(ends)}
+    assert ledger.repeated_failures("edges", 2, but=3) == {"id of a": Repeated(ends[:2])}
+    assert ledger.repeated_failures("edges", 4) == {}
+    assert [one.outside for one in ledger.attempts(2)] == ["", "time=90", "", ""]
 
 
 def test_logs_are_where_the_project_was_moved_to(tmp_path: Path) -> None:

@@ -104,27 +104,32 @@ class Watch:
         self.next_disk = time.monotonic() + 1.0
 
     def look(self, now):
-        """The reason why the datum must end, or ""."""
+        """The reason why the datum must end, or "". The launcher knows the kind of limit then."""
+        kind, why = self._look(now)
+        self.launcher.limit_hit = kind
+        return why
+
+    def _look(self, now):
         if now < self.next_look:  # what is printed wakes the launcher, too
-            return ""
+            return "", ""
         self.next_look = now + POLL / 2
         most = self.limits["processes"]
         if threads() - self.before > most:
             below = descendants(os.getpid())
             if len(below) > most:
-                return f"it had more than {most} processes, which is the limit"
+                return "processes", f"it had more than {most} processes, which is the limit"
         if (
             "memory" in self.limits
             and not self.launcher.runtime.is_engine
             and self.limits["memory"] < sum(map(statm, descendants(self.top)))
         ):
             self.launcher.is_out_of_memory = True
-            return f"it used more than {self.limits['memory']} bytes of memory, which is the limit"
+            return "memory", f"it used more than {self.limits['memory']} bytes of memory, which is the limit"
         if self.launcher.printed > self.limits.get("disk", self.launcher.printed):
-            return f"it printed more than {self.limits['disk']} bytes, which is its limit of disk"
+            return "disk", f"it printed more than {self.limits['disk']} bytes, which is its limit of disk"
         if now >= self.next_disk:
             used = self.box.measure()
             self.next_disk = time.monotonic() + max(1.0, 20 * (time.monotonic() - now))
             if used > self.limits.get("disk", used):
-                return f"it used more than {self.limits['disk']} bytes of disk, which is the limit"
-        return ""
+                return "disk", f"it used more than {self.limits['disk']} bytes of disk, which is the limit"
+        return "", ""

@@ -34,7 +34,14 @@ def no_part(what):
 
 
 class Fault(Exception):
-    """A datum is at fault: what it left can't be kept, or what it names is not there."""
+    """A datum is at fault: what it left can't be kept, or what it names is not there.
+
+    beside: the datum whose output is in the way, if that is why.
+    """
+
+    def __init__(self, text, beside=None):
+        super().__init__(text)
+        self.beside = beside
 
 
 class Ended(Exception):

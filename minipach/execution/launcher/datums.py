@@ -72,6 +72,7 @@ class Launcher:
         self.batch = None  # while a command runs that loops over its datums
         self.image_folder = None  # where the image says that programs start, once it was asked
         self.is_out_of_memory = False  # whether the command was ended for its use of memory
+        self.limit_hit = ""  # the kind of the limit for which the command was ended
         self.printed = 0  # bytes of the command's standard output and standard error: they become its log
 
     def main(self):
@@ -227,6 +228,8 @@ class Launcher:
             yield
         except Fault as fault:
             self._fault(datum, result, str(fault))
+            if fault.beside is not None:
+                result["beside"] = self.run.datums.index(fault.beside)
         except OSError as error:
             if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
                 raise self._failure(error) from None
@@ -264,8 +267,8 @@ class Launcher:
             result["code"] = code
             self._leave(code)
         refused = self.bound.reason()
-        if code not in self.run.accepted and not late:
-            why = why or refused
+        if code not in self.run.accepted and not late and refused and not why:
+            why, self.limit_hit = refused, "processes"
         if before is not None and (changed := self._changed(box, before)):
             say_of(datum, "the command changed its copy of " + changed + "; the source is as it was")
         if not self._has_failed(datum, result, code, late, why):
@@ -286,6 +289,8 @@ class Launcher:
         result.update(code=TIME_OVER if late else code or 1, timed_out=late, fault=why)
         if self.is_out_of_memory:
             result["out_of_memory"] = True
+        if self.limit_hit:
+            result["limit"] = self.limit_hit
         return True
 
     def _take(self, datum, box, result, empty):
@@ -492,7 +497,7 @@ class Launcher:
         """Until the command ends, or must: (whether time was over, why it was ended)."""
         deadline = time.monotonic() + self.run.limit if self.run.limit else None
         watch = Watch(self, box, process)
-        self.printed, self.is_out_of_memory = 0, False
+        self.printed, self.is_out_of_memory, self.limit_hit = 0, False, ""
         batch = self.batch
         ready = select.poll()
         for fd in (self.signals.reader, *sources, *((batch.asks,) if batch else ())):

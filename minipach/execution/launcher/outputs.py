@@ -36,17 +36,18 @@ class Outputs:
             if final in claimed:
                 raise Fault(f"outputs {shown(claimed[final])} and {shown(seen)} would have one path, {final}")
             if final in self.writers:
-                raise Fault(f"output {shown(final)} was written by datum {shown(self.writers[final])}, too")
+                other = self.writers[final]
+                raise Fault(f"output {shown(final)} was written by datum {shown(other.name)}, too", other)
             claimed[final] = seen
         for final in claimed:
             if final in self.folders:
-                raise Fault(
-                    f"output {shown(final)} is a file, and datum {shown(self.folders[final])} has a folder there"
-                )
+                other = self.folders[final]
+                raise Fault(f"output {shown(final)} is a file, and datum {shown(other.name)} has a folder there", other)
             for above in parents(final):
                 if above in claimed or above in self.writers:
-                    whose = "" if above in claimed else " of datum " + shown(self.writers[above])
-                    raise Fault(f"output {shown(above)} is a file{whose}, and a folder in {shown(final)}")
+                    other = None if above in claimed else self.writers[above]
+                    whose = " of datum " + shown(other.name) if other else ""
+                    raise Fault(f"output {shown(above)} is a file{whose}, and a folder in {shown(final)}", other)
         uses: dict[str, int] = {}
         room = Room(self.taken)
         for seen, _, source in found:
@@ -62,9 +63,9 @@ class Outputs:
                 os.chmod(place, mode)
             else:
                 copy_file(source, place, mode)
-        self.writers.update(dict.fromkeys(claimed, datum.name))
+        self.writers.update(dict.fromkeys(claimed, datum))
         for final in claimed:
-            self.folders.update(dict.fromkeys(parents(final), datum.name))
+            self.folders.update(dict.fromkeys(parents(final), datum))
         return [[seen, final] for seen, final, _ in found]
 
     def _collect(self, datum, box, folder, prefix, empty, found):
