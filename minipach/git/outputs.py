@@ -28,7 +28,7 @@ from minipach.git.annex_layout import extensions, is_plain, link_target, object_
 from minipach.git.clean_index import new_files
 from minipach.git.location_log import note_present
 from minipach.git.loose_objects import is_plain as has_plain_objects
-from minipach.git.ref_files import UnsureError, git_folder, read_ref, read_refs
+from minipach.git.ref_files import UnsureError, git_folder, read_ref
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.support.git_objects import blob_id
@@ -145,14 +145,14 @@ def _admin(top: Path) -> Path:
 def _is_adapted(main: Repo, folder: Path) -> bool:
     """Return whether git-annex may store files in another way here, for all that settings of git say.
 
-    Raises UnsureError.
+    Raises UnsureError and GitError.
     """
     # `git annex config` sets for all clones what is in config.log: git-annex.branchable.com/internals. git-annex
     # merges its journal and the other branches into its own when it starts
     if (folder / "annex/journal/config.log").exists():
         return True
     branches = [sha for ref in _BRANCHES if (sha := read_ref(folder, ref))]
-    branches += [sha for ref, sha in read_refs(folder, "refs/remotes/").items() if ref.endswith("/git-annex")]
+    branches += [sha for ref, sha in main.refs("refs/remotes/").items() if ref.endswith("/git-annex")]
     if any(main.objects.read_many([f"{sha}:config.log" for sha in dict.fromkeys(branches)])):
         return True
     # as `freezecontent-annex`, which git-annex runs whatever `core.hooksPath` says

@@ -106,6 +106,12 @@ def test_what_is_here_already_is_kept_once(repo: Files, slot: Slot) -> None:
     assert (repo.path / "one.dat").read_text() == "the same"
 
 
+def test_fetched_branches_of_any_name_do_not_hinder(repo: Files, slot: Slot) -> None:
+    for ref in ("refs/remotes/origin/git-annex", "refs/remotes/origin/größe#1"):
+        repo.git("update-ref", ref, repo.line("rev-parse", "git-annex"))
+    assert store(slot, put(slot, "x.dat", "content"))
+
+
 def test_a_set_without_outputs_has_none(slot: Slot) -> None:
     assert store(slot) == []
 
