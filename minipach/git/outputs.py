@@ -29,7 +29,7 @@ from minipach.git.clean_index import new_files
 from minipach.git.location_log import note_present
 from minipach.git.loose_objects import is_plain as has_plain_objects
 from minipach.git.ref_files import UnsureError, git_folder, read_ref
-from minipach.git.repo import SYMLINK, GitError, Repo, annex
+from minipach.git.repo import SYMLINK, GitError, Repo, annex, child_environment
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.support.git_objects import blob_id
 
@@ -89,7 +89,7 @@ def store_outputs(main: Repo, top: Path, base: str, expected: Sequence[str]) -> 
         expected: the paths of the outputs, as the launcher reports them.
 
     Raises:
-        OSError: A file could not be moved. Others may be in the annex.
+        OSError: A file could not be moved, or was dropped meanwhile. Others may be in the annex.
         GitError: The location log could not be written.
     """
     own = Repo(main.path, own=True)
@@ -127,6 +127,8 @@ def store_outputs(main: Repo, top: Path, base: str, expected: Sequence[str]) -> 
         _remove_empty(top, one.path)
     if places:
         note_present(main, places)
+        for path in places.values():
+            path.lstat()  # another process may have dropped what was here already, before the location was recorded
     _note_large(main, keyed, places)
     return [StoredOutput(one.path, link_target(one.key, one.path), one.info.st_size) for one in keyed]
 
@@ -159,7 +161,7 @@ def _is_adapted(main: Repo, folder: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         if any(name.endswith("-annex") for name in os.listdir(folder / "hooks")):
             return True
-    return any(os.path.exists(file) for file in _system_attributes(os.environ.get("PATH", "")))
+    return any(os.path.exists(file) for file in _system_attributes(child_environment()["PATH"]))
 
 
 @functools.lru_cache(maxsize=4)
@@ -184,6 +186,8 @@ def _backend(main: Repo, base: str, settings: Mapping[str, str], paths: Sequence
     if settings.get("core.ignorecase", "false") != "false" or "attr.tree" in settings:  # as patterns match then
         return None
     rules = [e for e in main.ls_tree(base, recursive=True) if e.path.rpartition("/")[2] == ".gitattributes"]
+    if any(e.mode == SYMLINK for e in rules):
+        return None
     if any("/" in e.path and not reserved_in_pipeline(e.path.partition("/")[0]) for e in rules):
         return None
     text = next((main.objects.read(e.sha) or b"" for e in rules if e.path == ".gitattributes"), b"")

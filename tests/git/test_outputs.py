@@ -106,6 +106,34 @@ def test_what_is_here_already_is_kept_once(repo: Files, slot: Slot) -> None:
     assert (repo.path / "one.dat").read_text() == "the same"
 
 
+def test_a_content_that_somebody_drops_meanwhile_is_no_result(
+    repo: Files, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set runs again, and puts it there anew."""
+    commit(repo, store(slot, put(slot, "x.dat", "content")))
+    note = outputs.note_present
+
+    def dropping(*args: Any) -> None:
+        repo.git("annex", "drop", "--force", "--quiet", "x.dat")
+        note(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(FileNotFoundError):
+        patch.setattr(outputs, "note_present", dropping)
+        store(slot, put(slot, "y.dat", "content"))
+    assert store(slot, put(slot, "y.dat", "content"))
+    assert (repo.path / "x.dat").read_text() == "content"
+    repo.git("annex", "fsck", "--quiet")
+
+
+def test_a_link_to_attributes_is_left_to_git(repo: Files, slot: Slot) -> None:
+    """git reads no `.gitattributes` that is a symbolic link."""
+    (repo.path / ".gitattributes").rename(repo.path / "rules")
+    (repo.path / ".gitattributes").symlink_to("rules")
+    repo.git("-c", "annex.largefiles=nothing", "add", "--all")
+    slot.reset(repo.commit())
+    assert store(slot, put(slot, "x.dat", "content")) is None
+
+
 def test_fetched_branches_of_any_name_do_not_hinder(repo: Files, slot: Slot) -> None:
     for ref in ("refs/remotes/origin/git-annex", "refs/remotes/origin/größe#1"):
         repo.git("update-ref", ref, repo.line("rev-parse", "git-annex"))
