@@ -1,7 +1,8 @@
-"""Causes of failures outside of the datum's identity: limits, and other datums. Pure.
+"""Causes of failures outside of the datum's identity: limits, settings, and other datums. Pure.
 
 A job database keeps it as text: `time=60`; `disk=1000`; `memory=1000,request=1000,retry=2`; `processes?=64`, where the
-limit may be the cause; `beside=<id>:<hash>`, where another datum's output was in the way. "" is neither.
+limit may be the cause; `settings:<hash>`, of those that say what a command sees; `beside=<id>:<hash>`, where another
+datum's output was in the way. "" is none of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ OF_MEMORY = ("memory", "request", "retry")  # each of them gives a command more
 _UNSEEN = ("processes", "file-size", *OF_MEMORY)
 _COMPARED = {*KINDS, *OF_MEMORY}
 _BESIDE = "beside="
+_SEEN = ("-E", "-R", "-N")  # options of the launcher that settings give
 _LIMIT = re.compile(r"([a-z-]+)(\??)=([0-9]+(?:\.[0-9]+)?)")
+_SETTINGS = re.compile(r"settings:([0-9a-f]{16})$")
 _DEFAULTS = {"processes": float(PROCESSES), "retry": 1.0}
 
 
@@ -36,11 +39,12 @@ class Outside:
     """The limits of a pipeline's datums, and the place of their outputs: they are not in the identity.
 
     out: as in the spec · limits: by kind; none is no limit. `request` is the memory that a machine is asked for,
-    `retry` how many times as much a try gets after one that was out of memory.
+    `retry` how many times as much a try gets after one that was out of memory · seen: see `seen_by`.
     """
 
     limits: Mapping[str, float]
     out: str
+    seen: str = ""
 
 
 def limits_of(timeout: float | None, options: Sequence[str], needs: Needs, more_memory: float) -> dict[str, float]:
@@ -60,6 +64,17 @@ def limits_of(timeout: float | None, options: Sequence[str], needs: Needs, more_
     return found
 
 
+def seen_by(options: Sequence[str]) -> str:
+    """Return a hash of what the settings let a command see: variables, paths of the host, the network."""
+    found: set[tuple[str, str]] = set()
+    at = 0
+    while at < len(options):
+        if options[at] in _SEEN:
+            found.add((options[at], " ".join(options[at + 1 : at + COMMON_SIZES[options[at]]])))
+        at += COMMON_SIZES.get(options[at], 1)
+    return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()[:16]
+
+
 def limits_of_set(work: WorkSet) -> dict[str, float]:
     """Return the limits that a set was submitted with, before any raise of its memory."""
     found = limits_of(work.timeout, work.head, work.needs, work.more_memory)
@@ -76,10 +91,10 @@ def beside(datum_id: str, name: str, own: str, out: str) -> str:
     return f"{_BESIDE}{datum_id}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def at_limits(hit: str, code: int, limits: Mapping[str, float]) -> str:
+def at_limits(hit: str, code: int, limits: Mapping[str, float], seen: str = "") -> str:
     """Return what is kept of a datum that failed with these limits.
 
-    hit: the kind of the limit, as the worker says ("": it knows of none) · code: the exit code.
+    hit: the kind of the limit, as the worker says ("": it knows of none) · code: the exit code · seen: see `seen_by`.
     """
     kinds: tuple[str, ...]
     if hit:
@@ -88,7 +103,8 @@ def at_limits(hit: str, code: int, limits: Mapping[str, float]) -> str:
         kinds, mark = (() if code in FINAL else _UNSEEN), "?"
         if not limits.keys() & {"memory", "request"}:
             kinds = tuple(kind for kind in kinds if kind not in OF_MEMORY)
-    return ",".join(f"{kind}{mark}={_number(limits[kind])}" for kind in kinds if kind in limits)
+    found = [f"{kind}{mark}={_number(limits[kind])}" for kind in kinds if kind in limits]
+    return ",".join([*found, *([f"settings:{seen}"] if seen and not hit else [])])
 
 
 def outlived(kept: str, name: str, now: Outside, names: Mapping[str, Set[str]]) -> str:
@@ -110,6 +126,9 @@ def outlived(kept: str, name: str, now: Outside, names: Mapping[str, Set[str]]) 
             if before == then:  # sizes that differ little
                 before, then = f"{was:.0f} B", f"{limit:.0f} B"
             return f"{how} {before}{_WHAT.get(kind, '')}, which is {then} now: runs again"
+    seen = _SETTINGS.search(kept)
+    if seen and seen[1] != now.seen:
+        return "failed with other settings of what commands see (pass-env, host-paths, network): runs again"
     return ""
 
 

@@ -18,7 +18,7 @@ from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
 from minipach.model.attempt import Attempt, DatumResult, Duration, Raised, Took, Try
 from minipach.model.datum import Task
-from minipach.model.outside import at_limits, beside, limits_of_set
+from minipach.model.outside import at_limits, beside, limits_of_set, seen_by
 from minipach.model.pipeline import SetSpec
 from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
@@ -335,7 +335,7 @@ class Round:
         if one.beside is not None and 0 <= one.beside < len(others):
             other = others[one.beside]
             return beside(str(other["id"]), str(other["name"]), task.datum.name, self.assessment.pipeline.out)
-        return at_limits(one.limit, one.exit, limits_of_set(flight.work))
+        return at_limits(one.limit, one.exit, limits_of_set(flight.work), seen_by(flight.work.head))
 
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
         if flight.work.chunk:  # its worker tries by itself, and reports it once more

@@ -70,3 +70,14 @@ def test_a_datum_runs_again_when_those_in_its_way_are_gone(study: Study) -> None
     assert reason.endswith("the datum whose output was in its way is gone or has changed: runs again")
     assert study.schedule()["edges"]["state"] == "published"
     assert study.read("edges/same") == b"c\n"
+
+
+def test_a_datum_runs_again_when_its_command_sees_more(study: Study) -> None:
+    study.put("images/a", "a\n")
+    study.pipeline("edges", SPEC, run='test -n "$LICENCE" && cp "$images" "$PFS/out/"\n')
+    for _ in range(2):
+        study.schedule(code=1)
+    assert steps(study)["a"][0] == "skip"
+    study.ok("git", "config", "minipach.pass-env", "LICENCE")
+    action, reason = steps(study)["a"]
+    assert (action, reason.endswith("(pass-env, host-paths, network): runs again")) == ("run", True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from minipach.model.outside import Outside, at_limits, beside, limits_of, limits_of_set, outlived
+from minipach.model.outside import Outside, at_limits, beside, limits_of, limits_of_set, outlived, seen_by
 from minipach.model.work_set import Needs, WorkSet
 
 DEFAULTS = {"processes": 4096.0, "retry": 1.0}
@@ -81,6 +81,18 @@ def test_what_is_kept_of_a_failure(hit: str, code: int, limits: Mapping[str, flo
 )
 def test_a_failure_counts_until_its_limit_is_higher(kept: str, limits: Mapping[str, float], why: str) -> None:
     assert outlived(kept, "a", Outside({**DEFAULTS, **limits}, "/"), {}) == why
+
+
+def test_a_failure_counts_while_the_command_sees_the_same() -> None:
+    seen = seen_by(("-L", "disk=5", "-E", "LICENCE", "-e", "-N", "-R", "/data"))
+    assert seen == seen_by(("-R", "/data", "-E", "LICENCE", "-t", "5"))
+    kept = at_limits("", 127, DEFAULTS, seen)
+    assert kept == f"settings:{seen}"
+    assert outlived(kept, "a", Outside(DEFAULTS, "/", seen), {}) == ""
+    for options in ((), ("-E", "LICENCE"), ("-E", "LICENCE", "-R", "/data", "-N")):
+        why = outlived(kept, "a", Outside(DEFAULTS, "/", seen_by(options)), {})
+        assert why.startswith("failed with other settings")
+    assert at_limits("time", 124, {"time": 60.0}, seen) == "time=60"
 
 
 def test_a_failure_beside_another_datum_counts_while_that_one_is_there() -> None:
