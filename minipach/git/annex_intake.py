@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minipach.git.annex_checksums import note_verified
+from minipach.git.annex_checksums import damaged, note_verified
+from minipach.git.annex_layout import is_plain, object_path
 from minipach.git.repo import GitError, Repo, annex
 from minipach.model.launch_protocol import SCRATCH
 from minipach.model.repo_layout import FOLDER
@@ -67,6 +68,7 @@ def take_in(repo: Repo, files: Sequence[str]) -> dict[str, str]:
         return {}
     backends = _backends(repo, chosen, default)
     named = _named(repo, [one for path in backends if (one := _hash(repo, path, backends[path]))])
+    _set_aside_damaged(repo, [key for _, key in named])
     small = [(one, key) for one, key in named if one.info.st_size < LARGE]
     moved = {one.path: (one, key) for one, key in named if one.info.st_size >= LARGE and _move(repo, one, key)}
     for start in range(0, len(small), _AT_ONCE):
@@ -158,6 +160,19 @@ def _fits(one: _Hashed, key: str) -> bool:
     """Return whether git-annex has changed nothing but the backend's letter and the extension."""
     backend, rest = one.key.split("-", 1)
     return key in (f"{backend}-{rest}", f"{backend}E-{rest}") or key.startswith(f"{backend}E-{rest}.")
+
+
+def _set_aside_damaged(repo: Repo, keys: Sequence[str]) -> None:
+    """Move damaged contents to where `git annex fsck` has them: git-annex would keep them, and remove the new files."""
+    folder = repo.common_dir / "annex"
+    there = {key: folder / "objects" / object_path(key) for key in keys if is_plain(key)}
+    there = {key: path for key, path in there.items() if path.is_file() and not path.is_symlink()}
+    with contextlib.suppress(OSError):
+        for key in damaged(repo, there):
+            (folder / "bad").mkdir(exist_ok=True)
+            place = there[key].parent
+            os.chmod(place, stat.S_IMODE(place.stat().st_mode) | 0o200)  # git-annex forbids to write to it
+            os.replace(there[key], folder / "bad" / key)
 
 
 def _move(repo: Repo, one: _Hashed, key: str) -> bool:

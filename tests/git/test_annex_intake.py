@@ -64,6 +64,21 @@ def test_all_is_as_git_annex_add_has_it(repo: Files, tmp_path: Path, backend: st
     assert not list((repo.path / ".git/annex/tmp").glob("*"))
 
 
+@pytest.mark.parametrize("text", ["content", pytest.param("abc", marks=pytest.mark.slow)], ids=["large", "many"])
+def test_a_damaged_content_gives_way(repo: Files, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """git-annex alone would keep it, and remove the new file."""
+    monkeypatch.setattr(annex_intake, "MANY", 1)
+    take_in(repo, [put(repo, "x.dat", text)])
+    there = (repo.path / "x.dat").resolve()
+    there.chmod(0o644)
+    there.write_text(text.upper())
+    keys = take_in(repo, [put(repo, "y.dat", text)])
+    assert (repo.path / "y.dat").read_text() == text
+    assert (repo.path / ".git/annex/bad" / keys["y.dat"]).read_text() == text.upper()
+    repo.commit()
+    repo.git("annex", "fsck", "--quiet")
+
+
 def test_they_are_not_read_again(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh, old = put(repo, "fresh.dat", "written just now", -1), put(repo, "old.dat", "older")
     keys = take_in(repo, [fresh, old])
