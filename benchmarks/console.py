@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import re
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -27,6 +29,12 @@ from common import (
 from forge import import_files, publish_forged
 from watch import use_of
 
+from minipach.model.attempt import Attempt, DatumResult, Took, Try
+from minipach.project.project import find_project
+from minipach.records.job_history import open_ledger
+
+JOB = "f" * 64  # the id of the job whose tries are made up
+TABS = 20
 OLDER = b"Updating: this is what was last known"
 
 
@@ -102,12 +110,47 @@ class Views:
             time.sleep(1)
         self._add(what, time.monotonic() - began, before, data)
 
+    def at_once(self, what: str, pages: list[str]) -> None:
+        """Look at pages from 20 tabs at once."""
+        before, began = use_of(self._process.pid).cpu, time.monotonic()
+        sizes: list[int] = []
+
+        def look(number: int) -> None:
+            sizes.append(len(get(self._link, pages[number % len(pages)])[1]))
+
+        tabs = [threading.Thread(target=look, args=(number,)) for number in range(TABS)]
+        for tab in tabs:
+            tab.start()
+        for tab in tabs:
+            tab.join()
+        if len(sizes) != TABS:
+            raise BenchmarkError(f"{what}: {len(sizes)} of {TABS} tabs have an answer")
+        self._add(what, time.monotonic() - began, before, b" " * sum(sizes))
+
     def _add(self, what: str, seconds: float, cpu: float, data: bytes) -> None:
         use = use_of(self._process.pid)
         older = "older" if OLDER in data else ""
         sizes = [f"{len(data) / 1000:.0f}", f"{use.memory:.0f}", older]
         self.rows.append([what, f"{seconds:.2f}", f"{use.cpu - cpu:.2f}", *sizes])
         print(*self.rows[-1], sep="  ", flush=True)
+
+
+def add_tries(project: Path, datums: int) -> None:
+    """Note a job of made-up tries: each fourth datum has two, each tenth failed."""
+    ledger = open_ledger(find_project(project))
+    began = time.time() - datums / 5
+    with ledger.together():
+        key = ledger.start_job(JOB, "edges")
+        for number in range(datums):
+            at, host = began + number / 5, f"host{number % 16}"
+            before = (Try("failed", 1, "no", at, at + 1, 1.0, host=host),) if number % 4 == 0 else ()
+            kind = "failed" if number % 10 == 0 else "ok"
+            result = DatumResult(0, kind, int(kind != "ok"), "", took=Took(at + 1, at + 2.5, 1.5, 1.0, 50_000_000))
+            more = {"before": before}
+            tried = Attempt(path_of(number), f"{number:064x}", result, 1 + len(before), host, "", at, at + 3, **more)
+            ledger.add_attempt(key, "edges", tried)
+        ledger.end_job(key, "failed", Counter(), "")
+    ledger.close()
 
 
 def change(project: Path, first: int, last: int, salt: str) -> None:
@@ -150,7 +193,12 @@ def main() -> None:
             for _ in range(2):
                 for what, page in pages:
                     views.view(what, page)
-            streams = [tab(link) for _ in range(20)]
+            add_tries(project, chosen.datums)
+            tabs = [f"job?id={JOB}", f"job?id={JOB}&lanes=worker", f"bars?id={JOB}&lanes=datum"]
+            tabs += [f"bars?id={JOB}&lanes=worker", "pipeline?pipeline=edges", "", "failures"]
+            for what in ("first", "again", "and again"):
+                views.at_once(f"20 tabs of a job and others at once, {what}", tabs)
+            streams = [tab(link) for _ in range(TABS)]
             views.view("overview, 20 tabs listen", "")
             for stream in streams:
                 stream.close()

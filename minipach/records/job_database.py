@@ -573,9 +573,8 @@ class Ledger:
     def last_failed(self, key: int) -> list[Attempt]:
         """Return the attempts of a job that did not succeed, of datums that were not tried in it again."""
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt AS a WHERE job = ? AND kind != 'ok' AND NOT EXISTS (SELECT 1"
-            " FROM attempt b WHERE b.pipeline = a.pipeline AND b.datum = a.datum AND b.key > a.key AND b.job = a.job)"
-            " ORDER BY key",
+            f"SELECT {_ATTEMPT} FROM attempt WHERE job = ?1 AND kind != 'ok'"
+            " AND key IN (SELECT max(key) FROM attempt WHERE job = ?1 GROUP BY datum) ORDER BY key",
             (key,),
         )
         return _attempts(found)

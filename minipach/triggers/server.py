@@ -17,10 +17,12 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from minipach.support.errors import Problem, UserError
+from minipach.support.heaps import limit_heaps
 
 _HEADER_TIME = 10.0  # seconds for the headers of a request to arrive
 _HEADER_LIMIT = 16_384  # bytes of the headers of a request
 _UNREAD = 100_000_000  # bytes of a refused body that are taken and dropped, so that its sender gets the answer
+_HEAPS = 2  # for all threads: more of them keep memory that nobody uses
 _CONNECTIONS = 500  # at once; more get 503
 _END_TIME = 10  # seconds for requests that are being answered when the process is to end
 
@@ -178,6 +180,7 @@ def serve(app: Starlette, listener: socket.socket, at_end: Callable[[], None] | 
         "timeout_graceful_shutdown": _END_TIME,
         "h11_max_incomplete_event_size": _HEADER_LIMIT,
     }
+    limit_heaps(_HEAPS)
     with listener:
         server = Server(uvicorn.Config(app, **options))
         server.at_end = at_end

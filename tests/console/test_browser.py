@@ -470,6 +470,14 @@ def test_pages_follow_the_project_and_miss_nothing(browser: Browser, tmp_path: P
             tab.goto(console.link)
         for tab in (tabs[0], tabs[-1]):
             wait(tab, "the state", lambda tab=tab: states(tab))
+        wait(tabs[1], "what is new", lambda: not tabs[1].locator("[data-older]").count())
+        fetched: list[str] = []
+        tabs[1].on("request", lambda request: fetched.append(request.url))
+        tabs.append(watched(context))
+        tabs[-1].goto(console.link)
+        wait(tabs[-1], "the state", lambda: states(tabs[-1]))
+        tabs[1].wait_for_timeout(500)
+        assert fetched == [], "a new tab tells the others nothing new"
         study.put("images/dust.txt", "fine\n")
         for tab in (tabs[0], tabs[-1]):
             wait(tab, "the change", lambda tab=tab: "7 datums" in tab.locator("#pipelines").inner_text())

@@ -117,12 +117,18 @@ def job(asked: Asked) -> Page:
             for a in read.attempts
         ],
     }
+    base = asked.url("")
+    chart = asked.reading.made(
+        f"chart by {by}",
+        (of, read.page, read.last.ended, path, base),
+        lambda: gantt.as_svg(drawn, rows, shown, link, read.last.ended, critical),
+    )
     return Page(
         f"Job {read.last.id[:12]}",
         "job.html",
         data,
         {
-            "chart": gantt.as_svg(drawn, rows, shown, link, read.last.ended, critical),
+            "chart": chart,
             "path": path,
             "bars": asked.url("", id=read.last.id, lanes=by).partition("?")[2] if is_cut else "",
         },

@@ -39,15 +39,17 @@
 
   // Events have numbers. What was seen is kept, so that whoever listens next asks for what came after it.
   const rows = new Map();
+  let away = false;
   const take = ({ kind, id, data }) => {
-    const first = kind === "state" && !seen;
+    // Each new tab asks for the state, and all tabs hear the answer: who has seen it has nothing to fetch.
+    const known = kind === "state" && (!seen || id === seen);
     seen = id;
     if (kind === "state") rows.clear();
     for (const [name, row] of Object.entries(data.pipelines)) rows.set(name, row);
     for (const name of data.gone || []) rows.delete(name);
     document.documentElement.dataset.seen = id;
     document.documentElement.dataset.states = JSON.stringify(Object.fromEntries(rows));
-    if (!first) refresh(); else say("live");
+    if (!known) refresh(); else say("live");
   };
 
   const listen = (tell) => new Promise((ended) => {
@@ -66,8 +68,8 @@
   });
 
   const hear = (news) => {
-    if (news.kind === "away") say("the server does not answer; trying again");
-    else if (news.kind === "open") { if (seen) refresh(); }
+    if (news.kind === "away") { away = true; say("the server does not answer; trying again"); }
+    else if (news.kind === "open") { if (away) { away = false; refresh(); } }
     else if (news.kind === "ask") { if (rows.size) channel.postMessage({ kind: "state", id: seen, data: { pipelines: Object.fromEntries(rows) } }); }
     else take(news);
   };
