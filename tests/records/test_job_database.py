@@ -279,3 +279,20 @@ def test_a_datum_that_succeeded_later_in_its_job_did_not_fail(ledger: Ledger) ->
         ledger.add_attempt(key, "edges", Attempt(name, name, DatumResult(0, state), 1, "host", "", 1.0, 2.0))  # type: ignore[arg-type]
     assert [attempt.datum for attempt in ledger.last_failed(key)] == ["b", "c"]
     assert ledger.datums_of(key) == {"a", "b", "c"}
+
+
+def test_what_failed_in_a_job_is_found_in_linear_time(ledger: Ledger) -> None:
+    def steps(count: int) -> int:
+        """Return how many thousands of steps SQLite takes for so many datums that failed."""
+        key = ledger.start_job("j", "edges")
+        with ledger.together():
+            for n in range(count):
+                end = Attempt(f"d{n}", f"d{n}", DatumResult(0, "failed"), 1, "host", "", 1.0, 2.0)
+                ledger.add_attempt(key, "edges", end)
+        taken: list[None] = []
+        ledger._database.set_progress_handler(lambda: taken.append(None), 1000)
+        assert len(ledger.last_failed(key)) == count
+        ledger._database.set_progress_handler(None, 0)
+        return len(taken)
+
+    assert steps(2000) < 6 * steps(500)
