@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from minipach.git.checkout import index_entries, move_branch
 from minipach.git.repo import GITLINK, Repo, private_index
@@ -16,13 +16,17 @@ def holder_heads(project: Project) -> dict[str, str | None]:
 
 
 def commit_gitlinks(
-    project: Project, commits: Mapping[str, str], message: str, began: Mapping[str, str | None] | None = None
+    project: Project,
+    commits: Mapping[str, str],
+    message: str | Callable[[Collection[str]], str],
+    began: Mapping[str, str | None] | None = None,
 ) -> str | None:
     """Record the commits of repos (by path) in the datasets that hold them, up to the superdataset.
 
     Returns the superdataset's new commit, or None if all gitlinks were right already. Whatever else is staged or
-    changed there is left as it is. began: `holder_heads`, before the commits were read. What another schedule has
-    recorded since then stays, if it is newer.
+    changed there is left as it is. message: a text, or a function that makes it of the paths whose commits are
+    recorded · began: `holder_heads`, before the commits were read. What another schedule has recorded since then
+    stays, if it is newer.
     """
     pending = dict(commits)
     new: str | None = None
@@ -39,7 +43,7 @@ def commit_gitlinks(
         before = (began or {}).get(holder)
         if before and before != repo.head():
             inside = {p: c for p, c in inside.items() if not _is_behind(repo, before, p, c)}
-        commit = _commit_in(repo, inside, message)
+        commit = _commit_in(repo, inside, message, prefix)
         if holder == "":
             new = commit
         elif commit is not None:
@@ -57,7 +61,9 @@ def _is_behind(repo: Repo, before: str, path: str, commit: str) -> bool:
     return Repo(repo.path / path).succeeds("merge-base", "--is-ancestor", commit, now)
 
 
-def _commit_in(repo: Repo, commits: Mapping[str, str], message: str) -> str | None:
+def _commit_in(
+    repo: Repo, commits: Mapping[str, str], message: str | Callable[[Collection[str]], str], prefix: str
+) -> str | None:
     head = repo.head()
     if head is None:
         return None
@@ -71,7 +77,8 @@ def _commit_in(repo: Repo, commits: Mapping[str, str], message: str) -> str | No
         repo.git("read-tree", head, env=env)
         repo.git("update-index", "-z", "--index-info", stdin=_info(changed), env=env)
         tree = repo.line("write-tree", env=env)
-    commit = repo.commit_tree(tree, message, [head])
+    text = message if isinstance(message, str) else message([prefix + path for path in changed])
+    commit = repo.commit_tree(tree, text, [head])
     branch = repo.branch()
     staged = {e.path: e for e in index_entries(repo, *changed)}
     theirs = {p for p in changed if staged.get(p) != now[p]}

@@ -7,6 +7,7 @@ import os
 import posixpath
 from collections.abc import Mapping
 
+from minipach.environment.host import FIRST_LINE
 from minipach.environment.oci_registry import SCHEME
 from minipach.execution.compose_launcher import ANY_IMAGE, HOST, kind_of_launcher, launcher
 from minipach.execution.launcher.core import Failure
@@ -31,8 +32,8 @@ def _kind(repo: Repo, path: str, entries: Mapping[str, TreeEntry]) -> str:
     entry = entries.get(path)
     if entry is None:
         return "directory"
-    if entry.mode != SYMLINK:
-        return ANY_IMAGE
+    if entry.mode != SYMLINK:  # it is read from the working tree, since it may be large
+        return HOST if _is_host_environment(os.path.join(repo.path, path)) else ANY_IMAGE
     target = os.fsdecode(repo.objects.read(entry.sha) or b"")
     _, annexed, place = target.rpartition(".git/annex/objects/")
     if annexed:
@@ -40,6 +41,8 @@ def _kind(repo: Repo, path: str, entries: Mapping[str, TreeEntry]) -> str:
     else:
         place = os.path.normpath(os.path.join(repo.path, posixpath.dirname(path), target))
     if os.path.isfile(place) or os.path.isdir(place):
+        if _is_host_environment(place):
+            return HOST
         with contextlib.suppress(Failure, OSError):  # if it is no image, each run of it says so
             kind: str = ImageFile(path, os.path.realpath(place)).kind
             return kind
@@ -48,3 +51,11 @@ def _kind(repo: Repo, path: str, entries: Mapping[str, TreeEntry]) -> str:
         if repo.resolve(f"{rev}:{path}") == entry.sha:
             return kind_of_launcher(repo.objects.read(f"{rev}:{LAUNCHER}") or b"")
     return ANY_IMAGE
+
+
+def _is_host_environment(place: str) -> bool:
+    """Return whether a file that stands for an image is the fingerprint of a host environment."""
+    first = f"{FIRST_LINE}\n".encode()
+    with contextlib.suppress(OSError), open(place, "rb") as file:
+        return file.read(len(first)) == first
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
 from minipach.executors.base import Executor
@@ -193,12 +193,18 @@ class Scheduler:
         self, reports: dict[str, PipelineReport], commits: dict[str, str], began: dict[str, str | None]
     ) -> str | None:
         done = [r for r in reports.values() if r.state == "published"]
-        lines = [f"{SUBJECT}{', '.join(r.name for r in done) or 'inputs as used'}", ""]
-        for r in done:
-            lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
-            if r.missing:
-                lines.append(f"{r.name}: {r.missing} missing")
-        return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n", began)
+
+        def message(moved: Collection[str]) -> str:
+            # another pass may have published a pipeline, and have ended before it was recorded
+            earlier = [self.project.name_of(path) for path in sorted(moved) if path in self.project.pipelines]
+            lines = [f"{SUBJECT}{', '.join([r.name for r in done] or earlier) or 'inputs as used'}", ""]
+            for r in done:
+                lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
+                if r.missing:
+                    lines.append(f"{r.name}: {r.missing} missing")
+            return "\n".join(lines).rstrip() + "\n"
+
+        return commit_gitlinks(self.project, commits, message, began)
 
     def _pass(self, path: str, targets: Targets, options: Options) -> Waiting[PipelineReport]:
         place = next(p for p in self.project.places if p.path == path)

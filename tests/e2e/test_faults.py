@@ -137,8 +137,19 @@ def test_a_kill_in_the_midst_of_git_annex_add(study: Study, victim: str) -> None
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("processes are found in /proc")
     fresh(study, 6)
+    # a setting with which outputs are left to git-annex: see git/outputs.py
+    env = os.environ | {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "annex.largefiles",
+        "GIT_CONFIG_VALUE_0": "anything",
+    }
     process = subprocess.Popen(
-        [*MINIPACH, "schedule", "-j", "2"], cwd=study.root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*MINIPACH, "schedule", "-j", "2"],
+        cwd=study.root,
+        env=env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     killed = 0
     while process.poll() is None and killed < 3:

@@ -136,7 +136,7 @@ def test_a_failed_datum_has_no_metrics(study: Study, tmp_path: Path) -> None:
     [
         (["run", "-S", "edges.other=1,2"], "no template names params.other"),
         (["run", "-S", "edges.levle=1"], 'no template names params.levle. Fix: use "level"'),
-        (["run", "-S", "edges.level=[1]{x}"], "has braces"),
+        (["run", "-S", "edges.level=[1]{x}"], "a value that cannot be read"),
         (["run", "-S", "nowhere.x=1"], "no such pipeline"),
         (["run", "-S", "edges.level=1", "--name", "../x"], "not a name of an experiment"),
         (["show", "--", "-x"], "no such experiment"),

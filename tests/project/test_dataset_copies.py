@@ -168,7 +168,7 @@ def test_a_copy_that_fails_is_made_by_git(study: Study, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minipach.project.dataset_copies.Store.write_ref", full)
+    monkeypatch.setattr("minipach.git.loose_objects.LooseObjects.write_ref", full)
     adopt(study)
     for name in NAMES:
         assert study.git(name, "status", "--porcelain") == ""

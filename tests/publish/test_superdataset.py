@@ -60,6 +60,12 @@ def test_all_new_gitlinks_come_in_one_commit(project: Project) -> None:
     assert project.repo.line("rev-parse", "HEAD~1") == before
     assert (link(project.repo, "a"), link(project.repo, "b")) == (new["a"], new["b"])
     assert project.repo.line("log", "-1", "--format=%s") == "minipach: a, b"
+
+
+def test_a_message_can_name_what_is_recorded(project: Project) -> None:
+    new = {"a": advance(Repo(project.root / "a")), "group/c": link(Repo(project.root / "group"), "c")}
+    commit_gitlinks(project, new, lambda paths: f"minipach: {', '.join(paths)}\n")
+    assert project.repo.line("log", "-1", "--format=%s") == "minipach: a"
     assert project.repo.line("status", "--porcelain") == ""
 
 
