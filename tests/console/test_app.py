@@ -22,7 +22,7 @@ from minipach.records.service_state import ServiceState, Supervising, log_of, wr
 from tests.fixtures.consoles import HOST, TOKEN, ask, console_of
 from tests.fixtures.leftovers import until
 from tests.fixtures.projects import Study
-from tests.fixtures.stories import HOSTILE, PIXEL, troubled
+from tests.fixtures.stories import HOSTILE, PIXEL, spec, troubled
 
 HOSTILE_DATUM = f"datum?pipeline=edges&name={quote(HOSTILE, safe='')}"
 ADDRESSES = [
@@ -84,6 +84,14 @@ def test_pages_say_what_the_commands_say() -> None:
     assert {p["name"]: (p["state"], p["counts"]) for p in shown["pipelines"]} == {
         name: (row["state"], row["counts"]) for name, row in rows.items()
     }
+
+
+def test_a_blocked_pipeline_says_what_it_waits_for(tmp_path: Path) -> None:
+    study = troubled().duplicate(tmp_path / "study")
+    study.pipeline("broken", spec("nowhere", "/", "x"), x="")
+    study.pipeline("later", spec("broken", "/", "x"), x="")
+    found = ask(console_of(study), "pipeline.json?pipeline=later").json()
+    assert (found["state"], found["waits"]) == ("blocked", "waits for broken (1 problem)")
 
 
 def test_filters_are_in_the_address() -> None:

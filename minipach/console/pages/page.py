@@ -83,4 +83,4 @@ def what_comes(action: str, reason: str) -> str:
     """Return the action of a plan for a datum as a sentence."""
     if action == "current":
         return "It is current: a result with this id is published."
-    return _NEXT.get(action, action) + (f": {reason}" if reason else "") + "."
+    return _NEXT.get(action, action) + (f" ({reason})" if reason else "") + "."

@@ -40,7 +40,9 @@ def pipeline(asked: Asked) -> Page:
     pages = max(1, -(-len(found) // PER_PAGE))
     at = asked.number("page", 1, pages)
     known = project.pipelines.get(path)
-    node = next((n for n in asked.summary().dag.nodes if n.path == path), None)
+    summary = asked.summary()
+    node = next((n for n in summary.dag.nodes if n.path == path), None)
+    blocked = next((s.details for s in summary.status if s.name == name and s.state == "blocked"), ())
     usage = _usage(asked.reading, project, name)
     problems = [
         *project.problems.get(path, ()),
@@ -58,7 +60,7 @@ def pipeline(asked: Asked) -> Page:
         if known
         else [],
         "counts": table.counts,
-        "waits": table.waits,
+        "waits": table.waits or "; ".join(blocked),
         "hints": list(table.hints),
         "problems": problems_json(problems),
         "expected": table.cost,
