@@ -95,7 +95,7 @@ def test_the_password_of_ups_redis_goes_to_no_other_server(study: Study, private
 
 @pytest.mark.parametrize("text", ["", "x\n", "1\n", "-1\n", "99999999999999999999\n"])
 def test_a_process_whose_file_with_its_number_is_damaged_is_found_by_its_socket(tmp_path: Path, text: str) -> None:
-    code = "import socket\ns = socket.create_server('./s', family=socket.AF_UNIX)\nprint(flush=True), s.accept(), input()"
+    code = "import socket as k\ns = k.create_server('./s', family=k.AF_UNIX)\nprint(flush=True), s.accept(), input()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "us"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
