@@ -80,7 +80,11 @@ def test_the_blocks_of_a_page_are_true(page: Path, sample: Study, tmp_path: Path
             env |= {name: os.environ[name] for name in ("SLURM_CONF", "PATH") if name in os.environ}
             env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
             on_slurm(study)
-        done = run_steps(steps, study.root, env, {"/study": str(study.root), "/srv/": f"{places}/"})
+        if page.stem == "README":  # it begins with a project of its own, which can't be inside another
+            (begin := tmp_path / "begin").mkdir()
+        else:
+            begin = study.root
+        done = run_steps(steps, begin, env, {"/study": str(study.root), "/srv/": f"{places}/"})
     wrong = [row for row in done if row[2] != row[0].code or not matches(row[0].shown, row[1])]
     assert not wrong, "\n".join(f"$ {one.line}\n{said}(exit {code})" for one, said, code in wrong)
 
