@@ -1,4 +1,4 @@
-"""Where git-annex keeps contents and what it knows of them: paths that follow from a key, without a process.
+"""The layout of an annex: paths of contents and of logs, which follow from a key, without a process.
 
 Sources: https://git-annex.branchable.com/internals/ (annex/objects, journal, `aaa/bbb/*.log`),
 https://git-annex.branchable.com/internals/hashing/ and https://git-annex.branchable.com/internals/key_format/

@@ -59,7 +59,7 @@ def add(project: Project, name: str, place: str, directory: Path) -> list[Listed
 
     Args:
         project: The project in whose local configuration the source is kept.
-        name: What its templates are called by: `NAME/TEMPLATE`.
+        name: The first part of its templates' names: `NAME/TEMPLATE`.
         place: A folder, or an address of a git repository.
         directory: The folder that a relative folder is looked for in.
 

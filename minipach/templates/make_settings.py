@@ -1,4 +1,4 @@
-"""What of a Makefile changes how make runs recipes: its shell, exported variables. Read from the text; pure.
+"""The settings of a Makefile for its recipes: shell, exported variables. Read from the text; pure.
 
 A setting is carried over where its value follows from the text alone. All others are listed.
 """
@@ -46,7 +46,7 @@ class MakeSettings:
     Args:
         shell: The words before a command, such as `bash -eu -c`; empty for `sh -c`.
         exports: Variables that the commands get, with their values.
-        left_out: What is not carried over, a line each.
+        left_out: The parts that are not carried over, a line each.
     """
 
     shell: tuple[str, ...] = ()

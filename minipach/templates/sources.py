@@ -40,7 +40,7 @@ class TemplateSource:
     """A place of templates.
 
     Args:
-        name: What its templates are called by; "" for those that come with minipach.
+        name: The first part of its templates' names; "" for those that come with minipach.
         url: A folder, or the address of a git repository.
         copy: The copy of the repository; None for a folder.
     """
@@ -127,7 +127,7 @@ def add_source(project: Project, name: str, url: str, directory: Path) -> Templa
 
     Args:
         project: The project in whose local configuration the source is kept.
-        name: What its templates are called by: `NAME/TEMPLATE`.
+        name: The first part of its templates' names: `NAME/TEMPLATE`.
         url: A folder, or an address of a git repository.
         directory: The folder that a relative folder is looked for in.
 

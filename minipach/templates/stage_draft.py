@@ -33,7 +33,7 @@ class Stage:
         commands: Commands, each for a shell of its own. The first one that fails is the last one.
         has_stem: In its paths, `%` is what differs between datums. Its commands have it as `${STEM}`.
         may_fail: The numbers of the commands after which the next one runs in any case.
-        left_out: What of its source the commands do not keep.
+        left_out: The parts of its source that the commands do not keep.
         shell: The words before each command, such as `bash -eu -c`; empty for `sh -c`.
         exports: Variables that the commands get, with their values.
     """

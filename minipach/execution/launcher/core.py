@@ -1,4 +1,4 @@
-"""What all parts share: exit codes, errors, lines to standard error, names in messages."""
+"""The common names of all parts: exit codes, errors, lines to standard error, names in messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel refuses a sandbox that this process makes: changes of devices, sockets of others. Mounts."""
+"""Limits that the kernel sets to a sandbox of this process: no changes of devices, no sockets of others. Mounts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def leave_abstract_sockets():
 
 
 SOCKETS = {"x86_64": (0xC000003E, 41, (102, 359)), "aarch64": (0xC00000B7, 198, (281,))}
-"""Of a machine: what seccomp calls it, the number of its socket(2), and the numbers that its 32-bit programs use."""
+"""For each machine: its number in seccomp, the number of socket(2), and the numbers that its 32-bit programs use."""
 
 
 def refuse_sockets_of_machines():

@@ -1,4 +1,4 @@
-"""What all container runtimes share, and how their programs are started."""
+"""The common part of all container runtimes, and the start of their programs."""
 
 from __future__ import annotations
 

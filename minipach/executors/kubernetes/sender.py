@@ -43,7 +43,7 @@ class Sender:
         """Add the refs of results, and reports: the tree of each, by its ref.
 
         Raises:
-            StagingError: What was taken before could not be pushed.
+            StagingError: The results that were taken before could not be pushed.
         """
         if self._error is not None:
             raise self._error
