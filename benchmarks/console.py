@@ -29,7 +29,7 @@ from common import (
 from forge import import_files, publish_forged
 from watch import use_of
 
-from minipach.model.attempt import Attempt, DatumResult, Took, Try
+from minipach.model.job_entries import Attempt, DatumResult, Took, Try
 from minipach.project.project import find_project
 from minipach.records.job_history import open_ledger
 

@@ -20,7 +20,7 @@ from minipach.project.project import Project
 from minipach.support.text import byte_count, many, printable
 
 if TYPE_CHECKING:
-    from minipach.model.attempt import Attempt, JobRow, Try
+    from minipach.model.job_entries import Attempt, JobRow, Try
     from minipach.records.job_history import JobStory
     from minipach.views.top import Activity, OpenJob
     from minipach.views.usage import Usage

@@ -19,7 +19,7 @@ from minipach.support.text import byte_count, many
 
 if TYPE_CHECKING:
     from minipach.project.lock import Registered
-    from minipach.publish.project_exchange import RepoExchange
+    from minipach.publish.push_pull import RepoExchange
 
 _ROUNDS = 5  # merges with what others push, within one push
 REMOTE = Annotated[
@@ -57,7 +57,7 @@ def push(
     """
     from minipach.project.lock import register
     from minipach.project.project import find_project
-    from minipach.publish.project_exchange import push as push_project
+    from minipach.publish.push_pull import push as push_project
 
     here: Here = context.obj
     project = here.project()
@@ -79,7 +79,7 @@ def push(
 
 def _are_late(moved: list[RepoExchange]) -> bool:
     """Return whether others have pushed commits to repos that this clone does not have."""
-    from minipach.publish.project_exchange import DIVERGED, LATE
+    from minipach.publish.push_pull import DIVERGED, LATE
 
     return any(problem.code in (DIVERGED, LATE) for one in moved for problem in one.problems)
 
@@ -91,13 +91,13 @@ def _join(root: Path, remote: str | None, attempt: int, *, wait: bool) -> list[P
     from minipach.project.lock import project_lock
     from minipach.project.project import find_project
     from minipach.project.targets import parse_targets
-    from minipach.publish import exchange
+    from minipach.publish import results_exchange
     from minipach.publish.sync import merge_project
     from minipach.scheduling.schedule_report import Options
     from minipach.scheduling.service import run
 
     if attempt:
-        exchange.pause(attempt)
+        results_exchange.pause(attempt)
     project = find_project(root)
     with project_lock(project.local.lock, wait=wait, notify=say):
         merged = merge_project(project, remote, say, with_data=False)
@@ -129,7 +129,7 @@ def pull(context: typer.Context, remote: REMOTE = None, as_json: JSON = False, w
     Example: minipach pull, or minipach pull origin
     """
     from minipach.project.lock import register
-    from minipach.publish.project_exchange import pull as pull_project
+    from minipach.publish.push_pull import pull as pull_project
 
     here: Here = context.obj
     project = here.project()
@@ -171,7 +171,7 @@ def sync(
     from minipach.project.lock import project_lock
     from minipach.project.project import find_project
     from minipach.project.targets import parse_targets
-    from minipach.publish.project_exchange import push as push_project
+    from minipach.publish.push_pull import push as push_project
     from minipach.publish.sync import merge_project
     from minipach.scheduling.schedule_report import Options
     from minipach.scheduling.service import run
@@ -211,7 +211,7 @@ def sync(
 
 def _until_free(move: Callable[[], list[RepoExchange]], claims: Registered, *, wait: bool) -> list[RepoExchange]:
     """Move what no schedule works on. With `wait`, wait for the rest, and move that, too."""
-    from minipach.publish.project_exchange import BUSY
+    from minipach.publish.push_pull import BUSY
 
     found = move()
     while wait and (busy := [one.repo for one in found if any(problem.code == BUSY for problem in one.problems)]):

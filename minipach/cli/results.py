@@ -17,8 +17,8 @@ from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import byte_count, many, quoted
 
 if TYPE_CHECKING:
-    from minipach.publish.exchange import Exchange
     from minipach.publish.garbage import Collection, Stored
+    from minipach.publish.results_exchange import Exchange
 
 
 _STATES = {True: "published", False: "stored"}
@@ -49,8 +49,8 @@ def list_(
 
     Example: minipach results list edges --all
     """
-    from minipach.publish.exchange import datasets
     from minipach.publish.garbage import stored
+    from minipach.publish.results_exchange import datasets
 
     here: Here = context.obj
     project = here.project()
@@ -102,7 +102,7 @@ def pull(context: typer.Context, words: EXCHANGE = None, as_json: JSON = False, 
 
     Example: minipach results pull, or minipach results pull colleague edges
     """
-    from minipach.publish.exchange import pull as pull_results
+    from minipach.publish.results_exchange import pull as pull_results
 
     here: Here = context.obj
     _exchange(here.project(), words or [], pull_results, as_json=as_json, wait=wait)
@@ -124,7 +124,7 @@ def push(
 
     Example: minipach results push, or minipach results push origin edges --no-data
     """
-    from minipach.publish.exchange import push as push_results
+    from minipach.publish.results_exchange import push as push_results
 
     def send(project: Project, path: str, remote: str | None) -> Exchange:
         return push_results(project, path, remote, data=data)
@@ -143,7 +143,7 @@ def _exchange(
 ) -> None:
     """Do it for each pipeline; trouble with one doesn't keep the others from it."""
     from minipach.project.lock import project_lock
-    from minipach.publish.exchange import choose
+    from minipach.publish.results_exchange import choose
 
     remote, paths = choose(project, words)
     done: list[Exchange] = []
@@ -196,8 +196,8 @@ def collect_(
     import contextlib
 
     from minipach.project.lock import project_lock
-    from minipach.publish.exchange import datasets
     from minipach.publish.garbage import collect
+    from minipach.publish.results_exchange import datasets
 
     here: Here = context.obj
     project = here.project()

@@ -19,8 +19,8 @@ from minipach.support.text import NAMED, many, quoted
 
 if TYPE_CHECKING:
     from minipach.cli.bars import Bars
-    from minipach.model.attempt import Attempt
     from minipach.model.failures import FailureKind
+    from minipach.model.job_entries import Attempt
     from minipach.project.project import Project
     from minipach.scheduling.events import Event, Reporter
     from minipach.scheduling.schedule_report import PipelineReport, ScheduleReport

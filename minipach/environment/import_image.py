@@ -38,7 +38,7 @@ def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeE
 
 def _from_recipe(repo: Repo, image: Image, recipe: ImageRecipe) -> list[TreeEntry]:
     """Build an image into the annex, and note its recipe and its packages beside it."""
-    from minipach.environment.build import build
+    from minipach.environment.image_builders import build
 
     with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
         copy = Path(scratch) / "image"

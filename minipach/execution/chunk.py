@@ -12,7 +12,7 @@ from minipach.execution.run_set import is_stopping, run_set
 from minipach.execution.set_size import Pace, enough
 from minipach.git.worktrees import Slot
 from minipach.model import run_record
-from minipach.model.attempt import DatumResult
+from minipach.model.job_entries import DatumResult
 from minipach.model.work_set import Outcome, Streak, WorkSet, tried_again
 from minipach.records.job_logs import note_set
 

@@ -14,7 +14,7 @@ from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, Repo
 from minipach.git.worktrees import Slot
 from minipach.model import launch_protocol, run_record
-from minipach.model.attempt import Took
+from minipach.model.job_entries import Took
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, reserved_in_pipeline
 from minipach.model.work_set import WorkSet, record_extra

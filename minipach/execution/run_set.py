@@ -21,8 +21,8 @@ from minipach.execution.set_try import DataladError, LauncherReport, try_set
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
 from minipach.git.repo import GitError
 from minipach.git.worktrees import Slot, clear_scratch
-from minipach.model.attempt import DatumResult, Took, Try, took
 from minipach.model.failures import FINAL
+from minipach.model.job_entries import DatumResult, Took, Try, took
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
 from minipach.model.messages import SUBJECT, next_try, once_more

@@ -1,6 +1,6 @@
 """One attempt of a set: `datalad containers-run` in a slot, and the launcher's report of it.
 
-The attempts on record, in the job database, are in `model.attempt`.
+The attempts on record, in the job database, are in `model.job_entries`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.datalad_shortcuts import shortcuts
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
+from minipach.git.annex_outputs import StoredOutput, store_outputs
 from minipach.git.datalad_imports import import_containers_run
-from minipach.git.outputs import StoredOutput, store_outputs
 from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED

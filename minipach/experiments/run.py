@@ -17,8 +17,8 @@ from minipach.experiments.joining import Inbox, JoinAnswer, JoinFailure, JoinReq
 from minipach.experiments.points import Point, Value, flat, nested, of_pipeline, parse_points
 from minipach.experiments.record import Experiment, RecordedPoint
 from minipach.git.repo import need_identity
-from minipach.model.attempt import Attempt
 from minipach.model.datum import Task
+from minipach.model.job_entries import Attempt
 from minipach.model.repo_layout import POINT_REFS
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base

@@ -10,7 +10,7 @@ from minipach.model.launch_protocol import NOT_FOUND, NOT_KEPT
 from minipach.model.states import FAILED
 
 if TYPE_CHECKING:
-    from minipach.model.attempt import Attempt
+    from minipach.model.job_entries import Attempt
 
 FINAL = frozenset({NOT_KEPT, NOT_FOUND})  # exit codes that another try ends with, too
 GIVE_UP_AFTER = 5  # so many datums at a job's beginning, if they all fail in the same way

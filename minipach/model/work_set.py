@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from minipach.model import run_record
-from minipach.model.attempt import DatumResult, Took, Try
 from minipach.model.datum import Task
 from minipach.model.failures import FINAL
+from minipach.model.job_entries import DatumResult, Took, Try
 from minipach.model.pipeline import Pipeline, Resources
 from minipach.model.states import SetKind
 from minipach.support.validation import checked, clean, parse_object

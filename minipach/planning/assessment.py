@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from minipach.datums.build import make_datums
+from minipach.datums.combine_inputs import make_datums
 from minipach.datums.identity import VERSION, Identifier, IdentityRecipe, Row, code_id, input_files, recipe, variables
 from minipach.datums.inputs import SnapshotStore, unmatched, unusable
 from minipach.datums.launch_command import datum_env, replacements

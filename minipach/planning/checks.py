@@ -11,7 +11,7 @@ from minipach.datums.inputs import broken_lines
 from minipach.environment.image import resolve_image
 from minipach.git.repo import is_dataset
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.program import command_problems
+from minipach.planning.command_check import command_problems
 from minipach.project import branch_check
 from minipach.project.project import Project
 from minipach.project.targets import Targets, parse_targets

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.git.repo import is_dataset
-from minipach.model.attempt import Attempt
 from minipach.model.clock import Clock, tick_name, tick_of
 from minipach.model.failures import LEFT_AFTER
+from minipach.model.job_entries import Attempt
 from minipach.model.pipeline import PfsInput
 from minipach.model.states import SUCCEEDED
 from minipach.model.ticks import Ticks

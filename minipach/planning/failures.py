@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minipach.model.attempt import Attempt
+from minipach.model.job_entries import Attempt
 from minipach.model.states import FAILED
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from minipach.datums.identity import IdentityRecipe
-from minipach.model.attempt import Repeated
 from minipach.model.datum import Task
 from minipach.model.failures import LEFT_AFTER
+from minipach.model.job_entries import Repeated
 from minipach.model.neutral_names import restore as with_words
 from minipach.model.outside import Outside, outlived
 from minipach.model.states import ENDS

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from minipach.git.repo import is_dataset
-from minipach.model.attempt import Attempt, Repeated
 from minipach.model.failures import LEFT_AFTER, failure_kind, folded, named
+from minipach.model.job_entries import Attempt, Repeated
 from minipach.model.outside import Outside
 from minipach.model.repo_layout import INPUTS
 from minipach.model.states import ENDS, OPEN

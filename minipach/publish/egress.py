@@ -22,7 +22,7 @@ from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry,
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
 from minipach.project.settings import local_setting
-from minipach.publish.exchange import without_credentials
+from minipach.publish.results_exchange import without_credentials
 from minipach.storage.s3 import bucket, given_credentials, make_bucket, private_addresses
 from minipach.storage.special_remotes import compare, described
 from minipach.storage.store import Store, dataset_id, is_confirmed, stores

@@ -23,7 +23,7 @@ from minipach.model.pipeline import ALL, folder_in
 from minipach.model.repo_layout import DATALAD_CONFIG, RESULT_FILE, RESULTS_BRANCH
 from minipach.project.project import Project
 from minipach.publish.egress import is_export, remove_exported
-from minipach.publish.exchange import without_credentials
+from minipach.publish.results_exchange import without_credentials
 from minipach.records.results_branch import Result, from_json
 from minipach.storage.special_remotes import described, identity_in
 from minipach.storage.store import Store, stores_in

@@ -18,9 +18,9 @@ from minipach.git.repo import GITLINK, GitError, Repo, TreeEntry, is_dataset, pa
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import FOLDER, INPUTS
 from minipach.project.project import Project
-from minipach.publish import exchange
+from minipach.publish import results_exchange
 from minipach.publish.installed_inputs import follow_branches, heads
-from minipach.publish.project_exchange import Notify, remote_for
+from minipach.publish.push_pull import Notify, remote_for
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import added_by_hand
 from minipach.records.published_state import reserved_entries
@@ -113,7 +113,7 @@ def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, noti
     except UserError as error:
         return replace(one, action="refused", problems=tuple(problem.within(one.repo) for problem in error.problems))
     except GitError as error:
-        line = exchange.without_credentials(error.reason)
+        line = results_exchange.without_credentials(error.reason)
         fix = f"git -C {quoted(repo.path)} fetch {one.remote}"
         return replace(
             one, action="refused", problems=(Problem("sync.failed", one.repo, f"{one.remote}: {line}", fix),)
@@ -124,7 +124,7 @@ def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, notify:
     crash_cleanup.clear(repo)
     results = 0
     if keeps_contents(repo):
-        results = exchange.take(repo, one.remote)
+        results = results_exchange.take(repo, one.remote)
     repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", one.remote)
     branch, here = repo.branch(), repo.head()
     if branch is None or here is None:

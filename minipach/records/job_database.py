@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git import shared_modes
-from minipach.model.attempt import (
+from minipach.model.job_entries import (
     Attempt,
     DatumResult,
     Duration,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.model.attempt import Attempt, JobRow, Try
+from minipach.model.job_entries import Attempt, JobRow, Try
 from minipach.project.lock import holders
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger

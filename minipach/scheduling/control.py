@@ -13,7 +13,7 @@ from pathlib import Path
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen, withdraw_others
 from minipach.git.repo import Repo
-from minipach.model.attempt import JobRow
+from minipach.model.job_entries import JobRow
 from minipach.model.states import WELL
 from minipach.planning.status import project_status
 from minipach.project.lock import Holder, has_open, holder, holder_of_any, holders, project_lock

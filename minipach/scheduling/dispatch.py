@@ -16,13 +16,13 @@ from minipach.datums import launch_command
 from minipach.execution.set_size import BOOKKEEPING, Sizer, free_slots
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
-from minipach.model.attempt import Attempt, DatumResult, Duration, Raised, Took, Try
 from minipach.model.datum import Task
+from minipach.model.job_entries import Attempt, DatumResult, Duration, Raised, Took, Try
 from minipach.model.outside import at_limits, beside, limits_of_set, seen_by
 from minipach.model.pipeline import SetSpec
 from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
-from minipach.planning.program import absent_script
+from minipach.planning.command_check import absent_script
 from minipach.records.job_logs import count_sets, note_set, noted_sets, part_of
 from minipach.scheduling.work_sets import make_set
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from minipach.model.attempt import Attempt
+from minipach.model.job_entries import Attempt
 from minipach.scheduling.schedule_report import PipelineReport
 
 LIBRARY = logging.getLogger("minipach")

@@ -15,8 +15,8 @@ from minipach.datums.identity import IdentityRecipe
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, withdraw_others
 from minipach.git.repo import need_identity
-from minipach.model.attempt import Attempt, Repeated
 from minipach.model.failures import LEFT_AFTER, Beginning, named
+from minipach.model.job_entries import Attempt, Repeated
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from minipach.executors.registry import Backend, chosen
 from minipach.git.repo import Repo, is_dataset
-from minipach.model.attempt import JobRow
+from minipach.model.job_entries import JobRow
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.failures import failed_last_time
 from minipach.project.lock import Alone, Claims, Holder, project_lock, register

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from minipach.datums.build import make_datums
+from minipach.datums.combine_inputs import make_datums
 from minipach.datums.inputs import SnapshotStore
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.pipeline import BrokenSpec, Pipeline, folder_in

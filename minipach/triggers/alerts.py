@@ -22,7 +22,7 @@ from minipach.planning.clock_states import clock_views
 from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
-from minipach.publish.exchange import without_credentials
+from minipach.publish.results_exchange import without_credentials
 from minipach.records.job_history import as_they_are, open_ledger
 from minipach.records.job_logs import log_tail
 from minipach.scheduling.stalled import remarks

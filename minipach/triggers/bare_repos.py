@@ -16,7 +16,7 @@ from minipach.git.repo import GitError, Repo, is_dataset
 from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.project.settings import network_limit
-from minipach.publish.exchange import take_places
+from minipach.publish.results_exchange import take_places
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError
 

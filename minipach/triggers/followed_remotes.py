@@ -14,8 +14,8 @@ from minipach.git.repo import GitError, Repo, is_dataset
 from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.project.settings import local_setting, network_limit
-from minipach.publish import exchange
-from minipach.publish.project_exchange import bring
+from minipach.publish import results_exchange
+from minipach.publish.push_pull import bring
 from minipach.scheduling.events import Message, Reporter
 from minipach.storage.setup import git_remotes
 from minipach.support.errors import Problem, UserError
@@ -64,7 +64,7 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
             except UserError as error:
                 problems += [problem.within(path) for problem in error.problems]
             except GitError as error:
-                why = exchange.without_credentials(error.reason)
+                why = results_exchange.without_credentials(error.reason)
                 fix = f"git -C {quoted(repo.path)} pull {remote}"
                 problems.append(Problem("follow.failed", path, f"{remote}: {why}", fix))
             finally:

@@ -15,8 +15,8 @@ from minipach.model.repo_layout import RESULTS
 from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.project.settings import network_limit
-from minipach.publish import exchange
-from minipach.publish.project_exchange import BUSY, DIVERGED, HELD, LATE, route, send, sent_branches
+from minipach.publish import results_exchange
+from minipach.publish.push_pull import BUSY, DIVERGED, HELD, LATE, route, send, sent_branches
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem
 from minipach.triggers import bare_repos
@@ -115,4 +115,4 @@ def _send_notes(repo: Repo, remote: str, name: str, notify: Callable[[str], None
     try:
         repo.git("push", *_QUIETLY, remote, f"{NOTES}:{NOTES}")
     except GitError as error:
-        notify(f"{name}: notes not pushed to {remote}: {exchange.without_credentials(error.stderr)}")
+        notify(f"{name}: notes not pushed to {remote}: {results_exchange.without_credentials(error.stderr)}")

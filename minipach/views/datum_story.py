@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.model.attempt import Attempt
+from minipach.model.job_entries import Attempt
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import PlannedDatum
 from minipach.planning.project_plan import with_failures

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from minipach.model.attempt import Attempt
 from minipach.model.failures import without_name
+from minipach.model.job_entries import Attempt
 from minipach.planning.plan import Plan
 from minipach.planning.project_plan import Plans, plan_project
 from minipach.project.project import Project

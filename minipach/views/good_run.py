@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.model.attempt import Attempt
+from minipach.model.job_entries import Attempt
 from minipach.planning.assessment import Assessment
 from minipach.records.job_history import open_ledger
 from minipach.records.results_branch import Result

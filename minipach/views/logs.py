@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from minipach.executors.registry import chosen
-from minipach.model.attempt import Attempt, JobRow, Try
+from minipach.model.job_entries import Attempt, JobRow, Try
 from minipach.model.messages import NEXT_TRY
 from minipach.model.states import OPEN
 from minipach.project.lock import holder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minipach.model.attempt import JobRow
+from minipach.model.job_entries import JobRow
 from minipach.model.log_marks import BEGINS
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Outcome, tried_again

@@ -9,7 +9,7 @@ from typing import Any
 
 from minipach.executors.registry import chosen
 from minipach.executors.view import WaitingSets, Worker
-from minipach.model.attempt import JobRow
+from minipach.model.job_entries import JobRow
 from minipach.model.states import OPEN
 from minipach.project.project import Project
 from minipach.records import pending_work

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.model.attempt import Attempt
+from minipach.model.job_entries import Attempt
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
 from minipach.support.errors import Problem, UserError

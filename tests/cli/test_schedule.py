@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipach.cli.schedule import Terminal, summary
-from minipach.model.attempt import Attempt, DatumResult
+from minipach.model.job_entries import Attempt, DatumResult
 from minipach.model.states import PipelineState
 from minipach.scheduling.events import DatumFailed, Message, PipelineEnded, PipelineStarted, Progress
 from minipach.scheduling.schedule_report import PipelineReport, ScheduleReport

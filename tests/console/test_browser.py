@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from minipach.console.pages.log import last_attempt
-from minipach.model.attempt import Attempt, DatumResult, Took, Try
+from minipach.model.job_entries import Attempt, DatumResult, Took, Try
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
 from tests.fixtures.consoles import Shown, shown

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.build import make_datums
+from minipach.datums.combine_inputs import make_datums
 from minipach.datums.identity import VERSION, IdentityRecipe, code_id, datum_id, input_files, recipe, variables
 from minipach.model.neutral_names import hide, neutral
 from minipach.model.pipeline import Combination, Input, PfsInput, Pipeline, Transform

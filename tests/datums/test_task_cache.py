@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipach.datums.build import make_datums
+from minipach.datums.combine_inputs import make_datums
 from minipach.datums.identity import Identifier, IdentityRecipe, input_files, variables
 from minipach.datums.snapshot import read_snapshot
 from minipach.datums.task_cache import make_tasks

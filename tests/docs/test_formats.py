@@ -9,7 +9,7 @@ import pytest
 
 from minipach.executors.rq.names import Names
 from minipach.model import launch_protocol, repo_layout, states
-from minipach.model.attempt import Attempt, DatumResult
+from minipach.model.job_entries import Attempt, DatumResult
 from minipach.model.local_state import LocalState
 from minipach.planning.plan import ACTIONS
 from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress

@@ -137,7 +137,7 @@ def test_a_kill_in_the_midst_of_git_annex_add(study: Study, victim: str) -> None
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("processes are found in /proc")
     fresh(study, 6)
-    # a setting with which outputs are left to git-annex: see git/outputs.py
+    # a setting with which outputs are left to git-annex: see git/annex_outputs.py
     env = os.environ | {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "annex.largefiles",

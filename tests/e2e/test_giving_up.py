@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from minipach.model.attempt import Attempt, DatumResult
 from minipach.model.failures import Beginning, failure_kind, named, without_name
+from minipach.model.job_entries import Attempt, DatumResult
 from minipach.model.states import DatumKind
 from minipach.model.work_set import Outcome, tried_again
-from minipach.planning.program import script_of
+from minipach.planning.command_check import script_of
 from tests.fixtures.projects import Study
 
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/run.sh]}\n'

@@ -25,7 +25,7 @@ from minipach.executors.rq.queue import QueueStore
 from minipach.executors.slurm.submission import Submission, read_json
 from minipach.executors.stored_sets import UnknownSetError, known_sets, read_file
 from minipach.git.repo import Repo
-from minipach.model.attempt import DatumResult, Took
+from minipach.model.job_entries import DatumResult, Took
 from minipach.model.repo_layout import RESULT_FILE, SET_REFS
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.project import lock

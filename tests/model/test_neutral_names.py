@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.build import make_datums
+from minipach.datums.combine_inputs import make_datums
 from minipach.model.neutral_names import Neutral, hide, neutral, part_shown, restore, suffix, tokens
 from minipach.model.pipeline import Combination, Input, PfsInput
 from minipach.model.snapshot import FileEntry, Snapshot

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from minipach.model.attempt import DatumResult, Took
 from minipach.model.datum import Datum, Task
+from minipach.model.job_entries import DatumResult, Took
 from minipach.model.work_set import (
     Base,
     Needs,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.identity import IdentityRecipe
-from minipach.model.attempt import FailedJob, Failure, Repeated
 from minipach.model.datum import Datum, Match, Task
+from minipach.model.job_entries import FailedJob, Failure, Repeated
 from minipach.model.outside import Outside, beside
 from minipach.planning.plan import (
     ACTIONS,

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from minipach.model.attempt import Attempt, DatumResult, FailedJob, JobRow, Raised, Repeated, Took, Try
+from minipach.model.job_entries import Attempt, DatumResult, FailedJob, JobRow, Raised, Repeated, Took, Try
 from minipach.records.job_database import Ledger
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}

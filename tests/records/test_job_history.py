@@ -17,7 +17,7 @@ import pytest
 
 from minipach.cli.schedule import on_its_way
 from minipach.execution.resource_usage import memory_below
-from minipach.model.attempt import Attempt, DatumResult, Took
+from minipach.model.job_entries import Attempt, DatumResult, Took
 from minipach.project.lock import holder
 from minipach.project.project import find_project
 from minipach.records.job_database import Ledger

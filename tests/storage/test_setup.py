@@ -11,7 +11,7 @@ import pytest
 
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
-from minipach.publish.project_exchange import RepoExchange, push
+from minipach.publish.push_pull import RepoExchange, push
 from minipach.storage.s3 import Bucket, Credentials, listing
 from minipach.storage.setup import add, check, remove, remove_here, states
 from minipach.storage.store import Store, is_confirmed, stores

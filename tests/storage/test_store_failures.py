@@ -13,9 +13,9 @@ import pytest
 from minipach.git.repo import FILE, SYMLINK, GitError, Repo, TreeEntry, annex
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from minipach.project.project import Project, find_project
-from minipach.publish import exchange, fold_results
+from minipach.publish import fold_results, results_exchange
 from minipach.publish.fold_results import PlacesAhead
-from minipach.publish.project_exchange import RepoExchange, push
+from minipach.publish.push_pull import RepoExchange, push
 from minipach.storage.places import note_places
 from minipach.storage.setup import add
 from minipach.storage.store import Store
@@ -100,7 +100,7 @@ class Stage:
 def stage(root: Files, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
+    monkeypatch.setattr(results_exchange, "pause", lambda _attempt: None)
     images = prepare(root, tmp_path)
     with faulty_link(int(server.url.rpartition(":")[2])) as link:
         project = find_project(root.path)
@@ -116,7 +116,7 @@ def test_a_store_that_dies_in_the_middle_of_a_push(stage: Stage) -> None:
     stage.link.fail_after(sent=SIZE + SIZE // 2)
     (problem,) = stage.push().problems
     assert problem.code == "push.content-not-sent" and "to lab" in problem.message
-    assert exchange.passes(problem.message), problem.message
+    assert results_exchange.passes(problem.message), problem.message
     assert stage.pushed is None
     before = len(stage.objects())
     assert before < 3, "it died in the middle"
@@ -210,7 +210,7 @@ def test_a_store_that_is_back_within_the_call(stage: Stage, monkeypatch: pytest.
         pauses.append(len(stage.objects()))
         stage.link.mend()
 
-    monkeypatch.setattr(exchange, "pause", mend)
+    monkeypatch.setattr(results_exchange, "pause", mend)
     moved = stage.push()
     assert (moved.problems, moved.contents, stage.pushed) == ((), 3, stage.images.head())
     assert pauses and pauses[0] < 3, "it died in the middle, and the same push went on"
@@ -219,7 +219,7 @@ def test_a_store_that_is_back_within_the_call(stage: Stage, monkeypatch: pytest.
 @pytest.mark.slow
 def test_a_server_that_is_killed(root: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL in the middle of a push, and of a fetch; the server starts again on the same data."""
-    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
+    monkeypatch.setattr(results_exchange, "pause", lambda _attempt: None)
     images = prepare(root, tmp_path)
     project = find_project(root.path)
     with juicefs(tmp_path / "s3") as server:

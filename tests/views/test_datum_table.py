@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minipach.model.attempt import Attempt, DatumResult, Took
+from minipach.model.job_entries import Attempt, DatumResult, Took
 from minipach.model.states import ResultState
 from minipach.planning.plan import Plan, PlannedDatum
 from minipach.views.datum_table import STATES, DatumTable, by_reason, table_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.model.attempt import Attempt, DatumResult
+from minipach.model.job_entries import Attempt, DatumResult
 from minipach.model.work_set import Outcome
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set

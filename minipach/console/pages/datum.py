@@ -10,7 +10,7 @@ from minipach.console.pages.page import Asked, Page, what_comes
 from minipach.console.previews import MOST as PREVIEW_MOST
 from minipach.console.previews import preview as preview_of
 from minipach.console.reading import Reading
-from minipach.model.attempt import Attempt, Try
+from minipach.model.job_entries import Attempt, Try
 from minipach.planning.plan import Action, PlannedDatum
 from minipach.records.job_history import iso, try_json
 from minipach.support.errors import Problem, UserError

@@ -8,8 +8,8 @@ from typing import Any
 
 from minipach.console.pages.log import log_text
 from minipach.console.pages.page import Asked, Page, what_comes
-from minipach.model.attempt import Attempt
 from minipach.model.failures import FailureKind, folded, without_name
+from minipach.model.job_entries import Attempt
 from minipach.project.project import Project
 from minipach.records.job_history import last_jobs
 from minipach.support.errors import UserError

@@ -11,7 +11,7 @@ from minipach.console import gantt
 from minipach.console.pages.page import PER_PAGE, Asked, Page
 from minipach.console.timeline import Timeline, as_columns, by_datum, by_worker, critical_path, timeline_of
 from minipach.git.repo import Repo, is_dataset
-from minipach.model.attempt import Attempt, JobRow
+from minipach.model.job_entries import Attempt, JobRow
 from minipach.project.project import Project
 from minipach.records.branch_history import publishes
 from minipach.records.job_history import job_json, last_jobs, open_ledger, passes_of

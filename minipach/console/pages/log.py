@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.console.pages.page import Asked, Page
-from minipach.model.attempt import Attempt, Try
+from minipach.model.job_entries import Attempt, Try
 from minipach.project.project import Project
 from minipach.records.job_history import all_tries, open_ledger, passes_of
 from minipach.support.errors import Problem, UserError

@@ -29,7 +29,7 @@ from minipach.executors.kubernetes.reports import final, read_report, reports_of
 from minipach.executors.moved_project import another_is
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
-from minipach.model.attempt import DatumResult, Try
+from minipach.model.job_entries import DatumResult, Try
 from minipach.model.pipeline import Pipeline, Pod
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS
 from minipach.model.work_set import LOST_TRIES, Needs, Outcome, WorkSet

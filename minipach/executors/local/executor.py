@@ -21,7 +21,7 @@ from minipach.executors.local.status_file import StatusFile
 from minipach.executors.resources import Capacity, ResourceClass, Share, own_cpus, own_memory
 from minipach.git.repo import Repo, entered
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
-from minipach.model.attempt import Took, Try
+from minipach.model.job_entries import Took, Try
 from minipach.model.launch_protocol import SET_GRACE
 from minipach.model.work_set import LOST_TRIES, Needs, Outcome, WorkSet
 from minipach.records.job_logs import lost_log

@@ -29,7 +29,7 @@ from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Ended, QueueStore, read_or_none
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
-from minipach.model.attempt import Took
+from minipach.model.job_entries import Took
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import Project
 from minipach.records.job_logs import lost_log

@@ -8,7 +8,7 @@ from typing import Any
 
 from rq.job import Job
 
-from minipach.model.attempt import Try
+from minipach.model.job_entries import Try
 from minipach.model.work_set import LOST_TRIES
 from minipach.support.validation import clean, is_moment
 

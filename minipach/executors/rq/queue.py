@@ -24,7 +24,7 @@ from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.job_tries import UNABLE, last_try, lost_tries
 from minipach.executors.rq.names import Names, describe
-from minipach.model.attempt import Try
+from minipach.model.job_entries import Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.support.errors import Problem, UserError
 from minipach.support.validation import InvalidError, conforms, is_moment, parse_object

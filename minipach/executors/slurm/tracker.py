@@ -14,7 +14,7 @@ from minipach.executors.outcome_check import check_outcome
 from minipach.executors.slurm import client
 from minipach.executors.slurm.client import QueuedTask, SlurmAwayError
 from minipach.executors.slurm.submission import Life, Submission, final, narrowed
-from minipach.model.attempt import DatumResult, Try
+from minipach.model.job_entries import DatumResult, Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.records.job_logs import lost_log, note_set
 from minipach.support.validation import InvalidError

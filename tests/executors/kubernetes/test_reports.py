@@ -10,7 +10,7 @@ import pytest
 
 from minipach.executors.kubernetes.reports import PodReporter, read_report, reports_of, store_logs
 from minipach.git.repo import Repo, TreeEntry
-from minipach.model.attempt import DatumResult
+from minipach.model.job_entries import DatumResult
 from minipach.model.work_set import Outcome, WorkSet
 from tests.fixtures.projects import Study
 from tests.fixtures.work_sets import a_set

@@ -11,7 +11,7 @@ from minio import Minio
 from minipach.executors.rq.private_store import service, start, stop
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
-from minipach.publish.project_exchange import push
+from minipach.publish.push_pull import push
 from minipach.storage.private_store import read_credentials, read_ports
 from minipach.storage.s3 import bucket, client
 from minipach.support.errors import UserError

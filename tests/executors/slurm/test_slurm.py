@@ -19,7 +19,7 @@ from minipach.executors.slurm.client import SlurmAwayError
 from minipach.executors.slurm.executor import take_back
 from minipach.executors.slurm.options import SlurmOptions
 from minipach.executors.slurm.submission import OutcomeWriter, Submission, final, narrowed
-from minipach.model.attempt import DatumResult
+from minipach.model.job_entries import DatumResult
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import find_project
 from minipach.records import pending_work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minipach.model.attempt import Took, took
+from minipach.model.job_entries import Took, took
 
 NOW = 1.7e9  # in unix seconds
 

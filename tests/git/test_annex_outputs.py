@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from minipach.git import outputs
+from minipach.git import annex_outputs
 from minipach.git.annex_layout import link_target
-from minipach.git.outputs import store_outputs
+from minipach.git.annex_outputs import store_outputs
 from minipach.git.repo import GitError, Repo
 from minipach.git.worktrees import Owner, Slot, slots_dir
 from minipach.support.git_objects import blob_id
@@ -52,11 +52,11 @@ def put(slot: Slot, name: str, text: str) -> str:
     return name
 
 
-def store(slot: Slot, *names: str) -> list[outputs.StoredOutput] | None:
+def store(slot: Slot, *names: str) -> list[annex_outputs.StoredOutput] | None:
     return store_outputs(slot.main, slot.path, slot.main.head() or "", names)
 
 
-def commit(repo: Files, found: list[outputs.StoredOutput] | None) -> None:
+def commit(repo: Files, found: list[annex_outputs.StoredOutput] | None) -> None:
     """Put the links into the work tree, as a checkout would."""
     for one in found or ():
         (repo.path / one.path).parent.mkdir(parents=True, exist_ok=True)
@@ -111,14 +111,14 @@ def test_a_content_that_somebody_drops_meanwhile_is_no_result(
 ) -> None:
     """The set runs again, and puts it there anew."""
     commit(repo, store(slot, put(slot, "x.dat", "content")))
-    note = outputs.note_present
+    note = annex_outputs.note_present
 
     def dropping(*args: Any) -> None:
         repo.git("annex", "drop", "--force", "--quiet", "x.dat")
         note(*args)
 
     with monkeypatch.context() as patch, pytest.raises(FileNotFoundError):
-        patch.setattr(outputs, "note_present", dropping)
+        patch.setattr(annex_outputs, "note_present", dropping)
         store(slot, put(slot, "y.dat", "content"))
     assert store(slot, put(slot, "y.dat", "content"))
     assert (repo.path / "x.dat").read_text() == "content"
@@ -217,7 +217,7 @@ def test_git_annex_decides_where_it_may_do_something_else(
     put(slot, "x.dat", "content")
     _OTHERS[what](repo, slot)
     if what == "attributes of the system":
-        monkeypatch.setattr(outputs, "_system_attributes", lambda path: (str(slot.path / ".gitattributes"),))
+        monkeypatch.setattr(annex_outputs, "_system_attributes", lambda path: (str(slot.path / ".gitattributes"),))
     assert store(slot, "x.dat") is None
     assert what == "an output that is gone" or os.path.lexists(slot.path / "x.dat")
     assert what == "a link" or not (slot.path / "x.dat").exists() or (slot.path / "x.dat").read_text() == "content"
@@ -259,7 +259,7 @@ def test_reserved_and_hidden_names_are_left_to_git_annex(slot: Slot, name: str) 
     ],
 )
 def test_attributes_that_are_not_for_all_files(text: str, path: str, backend: str | None) -> None:
-    assert outputs._named_backend(text, ["other", path]) == backend
+    assert annex_outputs._named_backend(text, ["other", path]) == backend
 
 
 def test_a_backend_is_the_one_that_git_reads(repo: Files) -> None:
@@ -268,7 +268,7 @@ def test_a_backend_is_the_one_that_git_reads(repo: Files) -> None:
     patterns, blanks, words = ("*", "\ufeff*", " *", "x"), (" ", "\xa0"), ("", " #x", " -text", "\u2028* -text")
     for pattern, blank, word in itertools.product(patterns, blanks, words):
         text = f"{pattern}{blank}annex.backend=MD5E{word}\r\n"
-        backend = outputs._named_backend(text, ["größe"])
+        backend = annex_outputs._named_backend(text, ["größe"])
         if backend is not None:
             (repo.path / ".gitattributes").write_text(text, newline="")
             said = repo.line("check-attr", "annex.backend", "--", "größe").rpartition(": ")[2]
@@ -290,7 +290,7 @@ def test_a_folder_that_another_process_closes_is_opened_again(
             raise raised[-1]
         rename(source, target)
 
-    monkeypatch.setattr(outputs.os, "rename", refused)
+    monkeypatch.setattr(annex_outputs.os, "rename", refused)
     commit(repo, store(slot, put(slot, "x.dat", "content")))
     assert len(raised) == 2 and (repo.path / "x.dat").read_text() == "content"
 
@@ -307,7 +307,7 @@ def test_what_is_killed_between_two_steps_is_completed(
         raise GitError(repo.path, [step], -9, "killed")
 
     with monkeypatch.context() as patch, pytest.raises(GitError):
-        patch.setattr(outputs if step == "note_present" else outputs.os, step, dying)
+        patch.setattr(annex_outputs if step == "note_present" else annex_outputs.os, step, dying)
         store(slot, put(slot, "x.dat", "content"), put(slot, "y.dat", "content too"))
     monkeypatch.undo()
     slot.reset(slot.main.head() or "")
@@ -323,7 +323,7 @@ def test_what_is_killed_between_two_steps_is_completed(
 _KILLED = """
 import importlib, os, signal, sys
 from pathlib import Path
-from minipach.git.outputs import store_outputs
+from minipach.git.annex_outputs import store_outputs
 from minipach.git.repo import Repo
 top, slot, base, module, name, when = sys.argv[1:]
 there = importlib.import_module(module)
@@ -338,12 +338,12 @@ setattr(owner, name, dying)
 store_outputs(Repo(Path(top)), Path(slot), base, ["x.dat", "y.dat"])
 """
 _POINTS = [
-    ("minipach.git.outputs", "_move", "after"),
+    ("minipach.git.annex_outputs", "_move", "after"),
     ("minipach.git.location_log", "_commit", "before"),
     ("minipach.git.location_log", "_move", "before"),  # the branch
     ("minipach.git.location_log", "os.replace", "before"),  # it holds the lock of the branch
     ("minipach.git.location_log", "_move", "after"),
-    ("minipach.git.outputs", "note_present", "after"),
+    ("minipach.git.annex_outputs", "note_present", "after"),
 ]
 
 
@@ -378,7 +378,7 @@ def test_a_file_that_changes_is_left_to_git_annex(slot: Slot, monkeypatch: pytes
         put(slot, "x.dat", "another")
         return found
 
-    monkeypatch.setattr(outputs.hashlib, "file_digest", slow)
+    monkeypatch.setattr(annex_outputs.hashlib, "file_digest", slow)
     assert store(slot, put(slot, "x.dat", "content")) is None
     assert (slot.path / "x.dat").read_text() == "another"
 

@@ -13,8 +13,8 @@ import pytest
 from minipach.git.repo import Repo
 from minipach.model.repo_layout import RESULTS_BRANCH
 from minipach.project.project import find_project
-from minipach.publish import exchange
-from minipach.publish.exchange import choose, remote_of, without_credentials
+from minipach.publish import results_exchange
+from minipach.publish.results_exchange import choose, remote_of, without_credentials
 from minipach.support.errors import UserError
 from tests.fixtures.clones import add_result, clone, names, project, small_project
 from tests.fixtures.projects import Done, Study
@@ -192,8 +192,8 @@ def test_a_network_that_drops_is_waited_for_within_one_call(
     _, edges = small
     bare = remote(edges)
     count = through(edges, tmp_path, "Connection timed out", fails=fails)
-    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
-    exchange.send(edges, "edges", "origin")
+    monkeypatch.setattr(results_exchange, "pause", lambda _attempt: None)
+    results_exchange.send(edges, "edges", "origin")
     assert bare.resolve(RESULTS_BRANCH) == edges.resolve(RESULTS_BRANCH)
     assert len(count.read_text().splitlines()) - fails <= calls
 
@@ -205,9 +205,9 @@ def test_what_stays_broken_is_reported_and_a_refused_key_at_once(
     _, edges = small
     bare = remote(edges)
     count = through(edges, tmp_path, why, fails=99)
-    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
+    monkeypatch.setattr(results_exchange, "pause", lambda _attempt: None)
     with pytest.raises(UserError, match=re.escape(why)):
-        exchange.send(edges, "edges", "origin")
+        results_exchange.send(edges, "edges", "origin")
     assert len(count.read_text().splitlines()) == calls and bare.refs("refs/heads/") == {}
 
 
@@ -311,7 +311,7 @@ def test_the_record_of_a_result_is_its_makers_own(exchanged: Exchanged) -> None:
 def test_a_remote_that_git_annex_waits_for(tmp_path: Path) -> None:
     said = "git-annex: Push prevented due to an unverified special remote. Run this command to verify it: "
     repo = Repo(tmp_path)
-    found = exchange.unverified(repo, f"{said}git-annex verifyremote weed\nerror: failed to push some refs")
+    found = results_exchange.unverified(repo, f"{said}git-annex verifyremote weed\nerror: failed to push some refs")
     assert found is not None and found.code == "push.unverified-remote"
     assert "minipach store add weed" in found.fix and "remote remove weed" in found.fix
-    assert exchange.unverified(repo, "error: failed to push some refs") is None
+    assert results_exchange.unverified(repo, "error: failed to push some refs") is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.planning.program import command_problems
+from minipach.planning.command_check import command_problems
 from minipach.spec.load import load_spec
 
 SPEC = "input: {pfs: {repo: images, glob: /}}\ntransform: {cmd: [./code/tool]}\n"

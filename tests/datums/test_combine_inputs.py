@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.build import make_datums
+from minipach.datums.combine_inputs import make_datums
 from minipach.model.datum import Datum, Match
 from minipach.model.pipeline import Combination, Input, PfsInput
 from minipach.spec.output_template import check_out_template, out_path

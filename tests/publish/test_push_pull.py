@@ -1,4 +1,4 @@
-"""`minipach.publish.project_exchange`: no visible ref names content that isn't there."""
+"""`minipach.publish.push_pull`: no visible ref names content that isn't there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
-from minipach.publish.project_exchange import RepoExchange, pull, push
+from minipach.publish.push_pull import RepoExchange, pull, push
 from minipach.storage.setup import add
 from minipach.storage.store import Store
 from minipach.support.errors import UserError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.environment.build import build
+from minipach.environment.image_builders import build
 from minipach.environment.recipe import ImageRecipe, read_recipe
 from minipach.project.project import Project
 from minipach.support.errors import UserError

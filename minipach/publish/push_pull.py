@@ -23,7 +23,7 @@ from minipach.git.repo import GITLINK, GitError, Repo, annex, at_once, is_datase
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
-from minipach.publish import exchange
+from minipach.publish import results_exchange
 from minipach.publish.installed_inputs import follow_branches, heads
 from minipach.storage.setup import (
     branches,
@@ -232,9 +232,9 @@ def _tried(project: Project, moved: RepoExchange, act: Callable[[Repo, RepoExcha
     except UserError as error:
         return replace(moved, problems=tuple(problem.within(moved.repo) for problem in error.problems))
     except GitError as error:
-        if blocked := exchange.unverified(repo, error.stderr):
+        if blocked := results_exchange.unverified(repo, error.stderr):
             return replace(moved, problems=(blocked.within(moved.repo),))
-        lines = exchange.without_credentials(error.reason)
+        lines = results_exchange.without_credentials(error.reason)
         problem = f"{moved.remote or ', '.join(moved.stores)}: {lines}"
         fix = f"git -C {quoted(repo.path)} remote -v"
         return replace(moved, problems=(Problem("push.failed", moved.repo, problem, fix),))
@@ -285,14 +285,14 @@ def _send_contents(
         raise UserError(Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix))
     if keeps_contents(repo):
         with _alone_with(project, moved.repo, claims):
-            exchange.send(repo, moved.repo, remote)
+            results_exchange.send(repo, moved.repo, remote)
     return moved
 
 
 def _blocked(project: Project, repo: Repo, coming: Collection[str] = ()) -> list[Problem]:
     """Return the problems of special remotes because of which git-annex sends nothing. coming: those set up first."""
-    names = [name for name in exchange.unverified_remotes(repo) if name not in coming]
-    return [exchange.unverified_problem(repo, name, stores(project)) for name in names]
+    names = [name for name in results_exchange.unverified_remotes(repo) if name not in coming]
+    return [results_exchange.unverified_problem(repo, name, stores(project)) for name in names]
 
 
 def _send_branches(
@@ -324,7 +324,7 @@ def _send_branches(
             _need_all_out(project, here, remote, known)
         commits = int(repo.line("rev-list", "--count", f"{there}..{here}" if there else here))
         try:
-            exchange.persistently(repo, "push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}", also=_LOCKED)
+            results_exchange.persistently(repo, "push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}", also=_LOCKED)
         except GitError as error:
             if "currently checked out" in error.reason:
                 problem = f"{remote} has {branch} checked out, so git refuses the push"
@@ -415,7 +415,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
             before = repo.head()
             with _alone_with(project, path, claims):
                 if keeps_contents(repo):
-                    exchange.take(repo, remote)
+                    results_exchange.take(repo, remote)
                 bring(repo, remote, partial(_notify_of, notify, path))
             for one in stores(project).values():
                 enable_confirmed(project, repo, path, one, notify)
@@ -425,7 +425,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
         except UserError as error:
             moved = replace(moved, problems=tuple(problem.within(path) for problem in error.problems))
         except GitError as error:
-            lines = exchange.without_credentials(error.reason)
+            lines = results_exchange.without_credentials(error.reason)
             problem = Problem("pull.failed", path, f"{remote}: {lines}", f"git -C {quoted(repo.path)} pull {remote}")
             moved = replace(moved, problems=(problem,))
         finally:
@@ -443,7 +443,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
 def bring(repo: Repo, remote: str, notify: Notify) -> None:
     """Fetch a remote and move the branch that is checked out to its state. Raises UserError where both have commits."""
     repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
-    exchange.take_places(repo, remote)
+    results_exchange.take_places(repo, remote)
     branch = repo.branch()
     there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
     here = repo.head()
@@ -542,12 +542,12 @@ def _copy_all(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tu
         went |= copied
         if not failures:
             return len(went), sum(went.values())
-        if attempt == _COPIES - 1 or not exchange.passes("\n".join(failures)):
+        if attempt == _COPIES - 1 or not results_exchange.passes("\n".join(failures)):
             break
-        exchange.pause(attempt)
+        results_exchange.pause(attempt)
     reasons = [reason for reason in failures if reason] or ["git-annex gave no reason"]
-    why = annex_reason(exchange.without_credentials(reasons[0]))
-    if blocked := exchange.unverified(repo, " ".join(reasons)):
+    why = annex_reason(results_exchange.without_credentials(reasons[0]))
+    if blocked := results_exchange.unverified(repo, " ".join(reasons)):
         raise UserError(blocked)
     problem = f"{many(len(failures), 'content')} could not be copied to {store}: {why}"
     raise UserError(Problem("push.content-not-sent", "", problem, "push again; what went stays"))
