@@ -29,6 +29,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -108,10 +109,19 @@ def _nothing_shown() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """In CI every real part is there: a skipped test is a failed one."""
-    report = yield
+    return _without_skips(item.nodeid, (yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """The same for a whole module that lacks a part."""
+    return _without_skips(collector.nodeid, (yield))
+
+
+def _without_skips(name: str, report: Any) -> Any:
     if os.environ.get("CI") and report.outcome == "skipped":
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, but CI must have all parts: {report.longrepr}"
+        report.longrepr = f"{name} was skipped, but CI must have all parts: {report.longrepr}"
     return report
 
 

@@ -62,11 +62,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- run" in page.read_text()], ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_are_true(page: Path, sample: Study, tmp_path: Path) -> None:
     steps = list(marked_steps(page.read_text()))
-    if not any(isinstance(step, Command) for step in steps):
-        pytest.skip("no command on this page is run")
+    assert any(isinstance(step, Command) for step in steps)
     study = sample.duplicate(tmp_path / "study")
     home, places = tmp_path / "home", tmp_path / "places"
     for folder in (home, places):

@@ -43,7 +43,7 @@ def test_each_datum_of_a_batch_has_a_record_that_reruns_alone(study: Study, tmp_
     (log,) = (line for line in study.minipach("logs", "edges").out.splitlines() if line.endswith("start"))
     assert log
     found = records(study, "edges")
-    assert [record["outputs"] for _, record in sorted(found.values(), key=str)]
+    assert all(record["outputs"] for _, record in found.values())
     assert all(len(record["minipach"]["datums"]) == 1 for _, record in found.values())
     assert study.minipach("schedule").out == "nothing to do\n"
     clone = tmp_path / "clone"

@@ -237,9 +237,10 @@ def test_a_damaged_results_branch_loses_no_published_output(study: Study, damage
     study.put("images/new", "new")
     done = study.minipach("schedule")
     assert "Traceback" not in done.err, done.err
-    if done.code:
-        assert "refs/heads/minipach" in done.err or "minipach" in done.err
-        assert "git" in done.err, f"it says what to do: {done.err}"
+    named = {"garbage": "refs/heads/minipach", "no commit": "1" * 40}.get(damage)  # a branch that is gone is made again
+    assert bool(done.code) == (named is not None), done.err
+    if named:
+        assert named in done.err
         assert set(study.outputs("edges")) == {"0", "1", "2"}
         ref.unlink()
         study.schedule()

@@ -256,8 +256,11 @@ def test_a_goal_with_any_wrong_part_is_none_or_whole(study: Study) -> None:
     for wrong in variants(whole):
         project.state_dir.mkdir(parents=True, exist_ok=True)
         (project.state_dir / "goal.json").write_text(json.dumps(wrong))
-        pending_work.pending(project)
-        pending_work.due(project)
+        found = pending_work.pending(project)
+        if found is not None:
+            assert (found.order, found.named) == (("edges",), {"edges"})
+            assert found.patterns in ({}, {"edges": ("a*",)})
+        assert pending_work.due(project) in (None, 5.0)
 
 
 def test_a_note_of_a_log_elsewhere_is_no_note(tmp_path: Path) -> None:
@@ -290,6 +293,7 @@ def test_a_ledger_that_is_cut_off_anywhere_is_begun_anew(tmp_path: Path, caplog:
         path = tmp_path / str(place) / "ledger.sqlite"
         path.parent.mkdir()
         path.write_bytes(data[:size])
+        caplog.clear()
         ledger = Ledger(path)
         assert ledger.jobs("edges") == [] and ledger.start_job("x", "edges"), size
         ledger.close()

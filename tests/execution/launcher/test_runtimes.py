@@ -617,10 +617,12 @@ def test_a_launcher_that_was_composed_for_something_else_says_so(
 def test_each_python_runs_it(launch: Launcher) -> None:
     """A rerun uses the Python that is there, from 3.9 on: each that is found here."""
     ast.parse(SCRIPT.decode(), feature_version=(3, 9))
+    tried = []
     for minor in range(9, 20):
         python = shutil.which(f"python3.{minor}")
         if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
             continue
+        tried.append(python)
         words = datum("a", "", *FILE, "-n", "datum", "s")
         script = "cp {images} {out}/datum; ln -s {images} {out}/link"
         done, report = launch.reported(
@@ -631,3 +633,4 @@ def test_each_python_runs_it(launch: Launcher) -> None:
         ok(done)
         assert launch.outputs() == {"s": "A", "link": "A"}
         assert report["datums"][0]["code"] == 0
+    assert tried

@@ -301,6 +301,7 @@ def test_three_hundred_datums_and_forty_faults(project: Study, cluster: FakeClus
     finally:
         over.set()
         striker.join()
+    assert faults
     print(json.dumps({"faults": len(faults), "requests": {" ".join(k): n for k, n in cluster.requests.items()}}))
     assert project.outputs("edges").keys() == {str(number) for number in range(300)}
     results = project.ok("git", "-C", "edges", "ls-tree", "-r", "--name-only", "minipach")
