@@ -199,8 +199,10 @@ def leave_with(problems: Iterable[Problem]) -> None:
 
 def say_layout(project: Project, *, committed: bool = True) -> None:
     """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
+    from minipach.project.problems import misplaced_specs
+
     _say_not_installed(project)
-    for line in (*project.former_pipelines(), *project.misplaced_specs()):
+    for line in (*project.former_pipelines(), *misplaced_specs(project)):
         say(str(line))
     if committed and (note := uncommitted_parameters(project.root, project.repo)):
         say(str(note))

@@ -14,6 +14,7 @@ from minipach.model.pipeline import Need, PfsInput, Pipeline
 from minipach.model.repo_layout import RESULTS
 from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
+from minipach.project.problems import absent
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
@@ -58,7 +59,7 @@ class SnapshotStore:
         if need.clock and not is_dataset(where) and need.repo not in self.project.repos:
             return NO_OBJECT  # the first pass makes the repo of ticks
         if not is_dataset(where):
-            raise UserError(self.project.absent(need.repo).within(need.repo_at))
+            raise UserError(absent(self.project, need.repo).within(need.repo_at))
         repo = Repo(where)
         commit = repo.resolve(f"refs/heads/{need.branch}^{{commit}}" if need.branch else "HEAD^{commit}")
         if commit is not None:

@@ -43,6 +43,7 @@ from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MA
 from minipach.project.dataset_copies import GitFolder, commit_all
 from minipach.project.discovery import PipelineLocation
 from minipach.project.parameters import PARAMETERS
+from minipach.project.problems import absent
 from minipach.project.project import Project, find_project, is_marked
 from minipach.project.spec_file import committed_specs
 from minipach.support.errors import Problem, UserError
@@ -211,7 +212,7 @@ def make_tick_repo(project: Project, path: str) -> bool:
     if not is_dataset(folder):
         if path in project.repos or (os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))):
             raise UserError(
-                project.absent(path)
+                absent(project, path)
                 if path in project.repos
                 else Problem("cron.repo-taken", path, "exists, and is no repo of ticks", "write another `repo`")
             )

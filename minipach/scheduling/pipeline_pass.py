@@ -32,7 +32,8 @@ from minipach.planning.plan import (
 from minipach.planning.project_plan import drift_remarks
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
-from minipach.project.project import Project, is_spec_of_now
+from minipach.project.project import Project
+from minipach.project.spec_of_now import is_spec_of_now
 from minipach.project.targets import Targets
 from minipach.publish.fold_results import PlacesAhead, fold_results
 from minipach.publish.publisher import publish_results

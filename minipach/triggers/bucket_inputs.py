@@ -17,6 +17,7 @@ from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, entered, is_dataset, own_environment
 from minipach.model.messages import SUBJECT
 from minipach.project.lock import project_lock
+from minipach.project.problems import absent
 from minipach.project.project import Project, find_project
 from minipach.project.settings import network_limit
 from minipach.publish.superdataset import commit_gitlinks
@@ -172,7 +173,7 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
             repo = Repo(project.root / one.path)
             try:
                 if not is_dataset(repo.path):
-                    raise UserError(project.absent(one.path))
+                    raise UserError(absent(project, one.path))
                 key = key_of(repo)
                 before = listing(one.place, key)
                 if digests.get(one.path) == before.digest and repo.resolve(IMPORTED):

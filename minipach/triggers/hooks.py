@@ -19,6 +19,7 @@ from pathlib import Path
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import DROPPED
 from minipach.git.shared_modes import current_mask
+from minipach.project.problems import absent
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.triggers import bare_repos
@@ -126,7 +127,7 @@ def _chosen(project: Project, repo: str | None, *, new: bool = False) -> list[st
     path = os.path.relpath(os.path.join(project.root, repo), project.root)
     path = "" if path == "." else path
     if path not in here:
-        raise UserError(project.absent(path) if path else Problem("hooks.no-repository", repo, "not a repository"))
+        raise UserError(absent(project, path) if path else Problem("hooks.no-repository", repo, "not a repository"))
     return [path]
 
 

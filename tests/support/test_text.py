@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.support.text import many, quoted
+from minipach.support.text import many, quoted, suggest
 
 
 def test_one_is_not_many() -> None:
@@ -23,3 +23,11 @@ def test_a_path_is_one_word_to_a_shell(path: str) -> None:
 
 def test_a_plain_path_stays_plain() -> None:
     assert quoted("/data/study-1/images") == "/data/study-1/images"
+
+
+def test_suggestions() -> None:
+    assert suggest("imags", ["images", "edges"]) == 'use "images"'
+    assert suggest("zzz", ["b", "a"]) == "use one of: a, b"
+    assert suggest("zzz", "abcdefghij") == "use one of: a, b, c, d, e, f, g, h and 2 more"
+    assert suggest("mooon", ["moon", *(f"sub-{i:05}" for i in range(5000))]) == 'use "moon"'
+    assert suggest("zzz", []) == ""
