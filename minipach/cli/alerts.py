@@ -66,10 +66,10 @@ def list_(context: typer.Context, as_json: JSON = False) -> None:
         more = {"channels": list(found.channels), "evaluated": evaluated, "paused": dict(found.paused)}
         show_json({"schema": 1, "alerts": rows, **more})
         return
-    cells = [
-        [cause.what, iso(held.since), ", ".join(held.sent) or "no", cause.reason, cause.look]
-        for cause, held in found.rows
-    ]
+    cells = []
+    for cause, held in found.rows:
+        since = "now" if cause.key in found.fresh else iso(held.since)
+        cells.append([cause.what, since, ", ".join(held.sent) or "no", cause.reason, cause.look])
     show_table(["WHAT", "SINCE", "SENT", "REASON", "LOOK"], cells)
     if not cells:
         show("nothing is wrong")

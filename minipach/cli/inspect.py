@@ -59,7 +59,7 @@ def dag(
         show_exactly(as_svg(found).rstrip("\n"))
         return
     if form is Format.text:
-        show_table(["REPO", "STATE", "DATUMS", "INPUT"], list(as_rows(found)))
+        show_table(["REPO", "STATE", "DATUMS", "INPUT"], list(as_rows(found)), tree=True)
         return
     for line in as_dot(found) if form is Format.dot else as_mermaid(found):
         show(line)
@@ -114,15 +114,15 @@ def _show_comparison(found: Comparison) -> None:
         rows = [
             [
                 d.kind,
-                d.name,
                 d.old.id[:10] if d.old else "-",
                 d.new.id[:10] if d.new else "-",
                 d.outputs or "-",
+                d.name,
             ]
             for d in found.datums
         ]
         summary = f"datums: {', '.join([*counted, f'{found.kept} as before'])}"
-        _titled(summary, ["CHANGE", "DATUM", "OLD", "NEW", "OUTPUTS"], list(_cut(rows, _MANY)))
+        _titled(summary, ["CHANGE", "OLD", "NEW", "OUTPUTS", "DATUM"], list(_cut(rows, _MANY)))
     if found.outputs:
         _titled(f"outputs: {_counts(found.outputs)}", ["CHANGE", "OUTPUT"], list(_cut(_rows(found.outputs), _MANY)))
 
@@ -154,7 +154,7 @@ def _cut(rows: list[list[str]], most: int) -> Iterator[list[str]]:
     """Yield the first rows, and one that says how many more there are."""
     yield from rows[:most]
     if len(rows) > most:
-        yield ["...", f"and {len(rows) - most} more; --json has all", *[""] * (len(rows[0]) - 2)]
+        yield ["...", *[""] * (len(rows[0]) - 2), f"and {len(rows) - most} more; --json has all"]
 
 
 @guarded

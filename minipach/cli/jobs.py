@@ -15,7 +15,7 @@ from minipach.cli.common import FAILED, TIMED_OUT, Here, can_redraw, guarded, sa
 from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
 from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
-from minipach.cli.tables import show_table, state, table_lines
+from minipach.cli.tables import columns_left, show_table, state, table_lines
 from minipach.project.project import Project
 from minipach.support.text import byte_count, many, printable
 
@@ -71,8 +71,9 @@ def _name(project: Project, pipeline: str | None) -> str | None:
     return None if pipeline is None else project.name_of(project.path_of(pipeline))
 
 
-def _show_jobs(rows: Sequence[JobRow]) -> None:
-    titles = ["JOB", "PIPELINE", "STATE", "CAUSE", "STARTED", "TIME", "COMMIT", "DATUMS"]
+def _show_jobs(rows: Sequence[JobRow], *, commits: bool = False) -> None:
+    """Print a row for each pass. commits: also the commits, which do not fit 80 columns beside the rest."""
+    titles = ["JOB", "PIPELINE", "STATE", "CAUSE", "STARTED", "TIME", *(["COMMIT"] if commits else []), "DATUMS"]
     cells = []
     for row in rows:
         started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M")
@@ -86,7 +87,7 @@ def _show_jobs(rows: Sequence[JobRow]) -> None:
                 row.cause or "-",
                 started,
                 took,
-                row.commit[:8] or "-",
+                *([row.commit[:8] or "-"] if commits else []),
                 counts or "-",
             ]
         )
@@ -120,12 +121,27 @@ def job(
 
 def _show_story(story: JobStory) -> None:
     """Print the job's passes, its datums as a table, and below it what else is known of some of them."""
-    _show_jobs(story.passes)
-    titles = ["PASS", "DATUM", "STATE", "TRIES", "TIME", "CPU", "MEMORY", "READ", "WRITTEN", "DISK", "HOST"]
-    cells = [[str(number + 1), one.datum, one.kind, str(one.tries), *_facts(one)] for number, one in story.attempts]
+    _show_jobs(story.passes, commits=True)
+    several = len(story.passes) > 1
+    hosts = {one.host for _, one in story.attempts}
+    measured = ["TRIES", "TIME", "CPU", "MEMORY", "READ", "WRITTEN", "DISK"]
+    titles = ["DATUM", *(["PASS"] if several else []), "STATE", *measured, *(["HOST"] if len(hosts) > 1 else [])]
+    cells = [
+        [
+            one.datum,
+            *([str(number + 1)] if several else []),
+            one.kind,
+            str(one.tries),
+            *_facts(one),
+            *([one.host or "-"] if len(hosts) > 1 else []),
+        ]
+        for number, one in story.attempts
+    ]
     if cells:
         show()
-    show_table(titles, cells, right=" ".join(titles[3:10]))
+    show_table(titles, cells, right=" ".join(["PASS", *measured]))
+    for host in hosts if len(hosts) == 1 else ():
+        show(f"host: {host or 'not known'}")
     for (_, attempt), tries in zip(story.attempts, story.tries, strict=True):
         if attempt.kind == "ok" and not attempt.message and len(tries) < 2:
             continue
@@ -147,7 +163,7 @@ def _try(one: Try) -> str:
 
 
 def _facts(attempt: Attempt) -> list[str]:
-    """Return time, CPU, memory, bytes read and written, disk and host of an attempt; "-": not known."""
+    """Return time, CPU, memory, bytes read and written and disk of an attempt; "-": not known."""
     took = attempt.took
     timed = bool(took.seconds) or attempt.kind != "lost"
     sizes = [took.memory, attempt.result.bytes_in, attempt.result.bytes_out, took.disk]
@@ -155,7 +171,6 @@ def _facts(attempt: Attempt) -> list[str]:
         _seconds(took.seconds) if timed else "-",
         f"{took.cpu:.2f} s" if timed else "-",
         *("-" if size is None else byte_count(size) for size in sizes),
-        attempt.host or "-",
     ]
 
 
@@ -212,8 +227,12 @@ def _show_usage(found: Usage) -> None:
     show_table(["MEASURE", "MIN", "MEDIAN", "95%", "MAX"], cells, right="MIN MEDIAN 95% MAX")
     show()
     most = max(b.count for b in found.histogram)
+    ends = [(_seconds(b.low), _seconds(b.high)) for b in found.histogram]
+    beside = max(len(low) for low, _ in ends) + max(len(high) for _, high in ends) + len("DATUMS") + 6
+    wide = columns_left(beside, 8, _BAR)
     bars = [
-        [_seconds(b.low), _seconds(b.high), str(b.count), "#" * -(-_BAR * b.count // most)] for b in found.histogram
+        [low, high, str(b.count), "#" * -(-wide * b.count // most)]
+        for (low, high), b in zip(ends, found.histogram, strict=True)
     ]
     show_table(["FROM", "TO", "DATUMS", "TIME OF A DATUM"], bars, right="FROM TO DATUMS")
     show()

@@ -148,10 +148,14 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
         show_json(found.as_json())
         return
     show_table(["REPO", "HOOK"], [[hook.repo, hook.state + _chained(hook)] for hook in found.hooks])
+    if found.hooks:
+        show()
     show_table(
         ["TRIGGER", "NAME", "STATE", "HEARD", "LOOKED", "NEXT", "WHY"],
         [[t.kind, t.name, t.state, t.heard or "", t.looked or "", t.following, t.why] for t in found.others],
     )
+    if found.others:
+        show()
     waiting = f", {many(found.unanswered, 'line')} not answered yet" if found.unanswered else ""
     show(f"last heard: {found.last_heard or 'nothing'}{waiting}")
     looked = found.looked or {}
@@ -162,6 +166,8 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
     rows = [[row["name"], row["state"], row.get("reason", "")] for row in looked.get("pipelines", ())]
     left = {**looked.get("left_out", {}), **reasons}
     rows = [row for row in rows if row[0] not in left] + [[name, "left out", why] for name, why in left.items()]
+    if rows:
+        show()
     show_table(["PIPELINE", "STATE", "WHY"], rows)
     for line in (*found.waits, *(problem["text"] for problem in looked.get("problems", ()))):
         show(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from minipach.environment import host
@@ -46,7 +46,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False, no
         ups = [u for u in project.upstream(path) if u in pending]
         # `schedule` waits for what it does itself; what else there is it takes as it is
         waited = [u for u in ups if u in targets.order or not asked or project.trouble([u])]
-        waits = f"waits for {_in_short(pending[waited[0]])}" if waited else ""
+        waits = _waits(pending[waited[0]]) if waited else ""
         lacks = project.lacks(path, but=targets.order) if asked and not project.trouble([path]) else ()
         if lacks:
             plan = Plan(project.name_of(path), (), waits, lacks)
@@ -65,7 +65,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False, no
         plans.append(_limited(plan, targets, path, known.exclude if known else ()))
     problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
     again = {project.name_of(p) for p in targets.order if targets.limits(p) or (forced and p in targets.named)}
-    plans = with_failures(project, plans, retry=again)
+    plans = _with_skips(with_failures(project, plans, retry=again), pending.values())
     remarks += [_skipped(plan) for plan in plans if plan.counts["skip"]]
     return Plans(tuple(plans), tuple(remarks), each_once(problems))
 
@@ -74,8 +74,32 @@ def _skipped(plan: Plan) -> str:
     """Return the remark that some datums are not run again, and the command that runs them."""
     return (
         f"{plan.pipeline}: {many(plan.counts['skip'], 'datum')} failed in earlier jobs with this content, "
-        f"and not run again; minipach retry {plan.pipeline}"
+        f"and {'is' if plan.counts['skip'] == 1 else 'are'} not run again; minipach retry {plan.pipeline}"
     )
+
+
+def _with_skips(plans: Sequence[Plan], before: Iterable[Plan]) -> list[Plan]:
+    """Return the plans; those that wait for a pipeline whose failures are skipped say so.
+
+    before: the same pipelines, as they were before the job database was asked for failures.
+    """
+    skips = {plan.pipeline: plan for plan in plans if plan.counts["skip"]}
+    said = {_waits(old): _waits(skips[old.pipeline]) for old in before if old.pipeline in skips}
+    return [
+        replace(
+            plan,
+            waits=said[plan.waits],
+            steps=tuple(s._replace(reason=said.get(s.reason, s.reason)) for s in plan.steps),
+        )
+        if plan.waits in said
+        else plan
+        for plan in plans
+    ]
+
+
+def _waits(plan: Plan) -> str:
+    """Return what a pipeline downstream of this one says: `waits for edges (2 to run)`."""
+    return f"waits for {_in_short(plan)}"
 
 
 def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[str] = ()) -> list[Plan]:
@@ -127,9 +151,10 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
 
 
 def _in_short(plan: Plan) -> str:
-    """Return a pipeline that isn't as it will be: `edges (2 to run)`."""
-    runs = plan.counts["run"]
-    why = many(len(plan.problems), "problem") if plan.problems else f"{runs} to run" if runs else ""
+    """Return a pipeline that isn't as it will be: `edges (2 to run, 1 skipped)`."""
+    counts = ((plan.counts["run"], "to run"), (plan.counts["skip"], "skipped"))
+    todo = ", ".join(f"{n} {what}" for n, what in counts if n)
+    why = many(len(plan.problems), "problem") if plan.problems else todo
     return plan.pipeline + (f" ({why})" if why else "")
 
 

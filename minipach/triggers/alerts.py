@@ -290,7 +290,8 @@ class AlertState:
     rows: each cause with what is stored of it; a new one holds since now · unknown: kinds that could not be found
     out, whose rows are those of the last evaluation · channels: names of those that are set · evaluated: when
     messages were last considered (unix seconds); None: never · paused: names of paused pipelines, each with the
-    command that resumes it. The clocks of these raise no alert.
+    command that resumes it. The clocks of these raise no alert · fresh: keys of causes that no evaluation has found
+    yet, so that nothing says since when they hold.
     """
 
     rows: tuple[tuple[Cause, StoredCause], ...]
@@ -298,6 +299,7 @@ class AlertState:
     channels: tuple[str, ...]
     evaluated: float | None
     paused: Mapping[str, str]
+    fresh: frozenset[str] = frozenset()
 
 
 def standing(project: Project, *, now: float | None = None) -> AlertState:
@@ -318,7 +320,8 @@ def standing(project: Project, *, now: float | None = None) -> AlertState:
         if key not in found and key.partition(":")[0] in unknown
     ]
     waits = {project.name_of(path): resume for path, resume in paused(project).items()}
-    return AlertState(tuple(rows), unknown, ways, _evaluated(project), waits)
+    fresh = frozenset(found.keys() - held.keys())
+    return AlertState(tuple(rows), unknown, ways, _evaluated(project), waits, fresh)
 
 
 def _evaluated(project: Project) -> float | None:

@@ -126,7 +126,7 @@ def test_what_failed_in_two_jobs_is_left_alone_until_it_is_asked_for(study: Stud
         "skip",
         "failed in 2 jobs with this content: the command exited with 3",
     )
-    line = "edges: 1 datum failed in earlier jobs with this content, and not run again; minipach retry edges\n"
+    line = "edges: 1 datum failed in earlier jobs with this content, and is not run again; minipach retry edges\n"
     assert line in study.minipach("plan").err
     done = study.minipach("schedule")
     assert done.code == 1
@@ -232,3 +232,5 @@ def test_check_finds_a_script_that_can_not_be_started(study: Study, first: bytes
     assert done.code == (2 if wanted else 0)
     assert len(told) == len(wanted)
     assert all(one in line and line.startswith("edges/spec.yml:") for one, line in zip(wanted, told, strict=True))
+    study.copier("after", repo="edges")
+    assert study.plan()["after"]["waits"] == "waits for edges (1 skipped)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -317,6 +318,7 @@ def test_the_list_looks_at_once_and_sends_nothing(study: Study, told: Path) -> N
     problem(study, "bad")
     (row,) = study.minipach("alerts", "list", "--json").json["alerts"]
     assert (row["cause"], row["sent"], row["look"]) == ("pass:bad:edges", [], "minipach triggers")
+    assert re.search(r"SINCE +SENT.*\n.* +now +no ", study.minipach("alerts", "list").out)
     alerts.evaluate(Project(study.root), now=NOW)
     alerts.evaluate(Project(study.root), now=NOW + 600)
     (row,) = study.minipach("alerts", "list", "--json").json["alerts"]
