@@ -24,6 +24,7 @@ from minipach.model.recipe_kind import kind_of
 from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch
 from minipach.project.project import Project
+from minipach.support.disk_cache import user_cache
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import nearest, quoted, suggest
 
@@ -248,7 +249,7 @@ def _host(project: Project, repo: _Branches, cmd: tuple[str, ...]) -> Image:
     text: bytes | None = None
     if (repo.path / ".git").exists():
         text = _committed_host(project, repo)
-    recorded = text.decode("utf-8", "replace") if text else host.fingerprint(cmd, project.cache, fresh=host.ONE_LOOK)
+    recorded = text.decode("utf-8", "replace") if text else host.fingerprint(cmd, user_cache(), fresh=host.ONE_LOOK)
     return Image(host.content_of(recorded), host.PATH_IN_REPO, "the host environment", text=recorded)
 
 

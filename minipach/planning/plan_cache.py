@@ -28,7 +28,8 @@ def quick_plan(assessed: Assessment, blocked: str = "", news: Callable[[], objec
     """Return the plan for showing (its steps have no tasks), from the cache if nothing has moved.
 
     news: given by who then does what the plan says. It is called before the plan is made, if spec, code, image or
-    inputs are others than when it was last called: then something will have to run, most likely.
+    inputs are others than when it was last called: then something will have to run, most likely. If nothing was ever
+    published, it is called before anything is read of the environment, which can take as long as all the rest.
     """
     if assessed.has_nothing:  # what was published stays as it is
         return Plan(assessed.pipeline.name, ())
@@ -38,8 +39,11 @@ def quick_plan(assessed: Assessment, blocked: str = "", news: Callable[[], objec
         left = left_outputs(assessed.pipeline, assessed.state)
         hints = (left.message,) if left else ()
         return Plan(assessed.pipeline.name, (), problems=problems, note=note, hints=hints, is_service=True)
-    key = _plan_key(assessed, blocked)
     where = str(assessed.repo.path)
+    told = news is not None and assessed.project.cache.get("news", where) is None and not assessed.state
+    if told and news is not None:
+        news()
+    key = _plan_key(assessed, blocked)
     kept = assessed.project.cache.get("plan", where) if key else None
     if kept is not None and kept[0] == list(key or ()) and _subdatasets_as(assessed, kept[1]):
         steps = tuple(map(PlannedDatum, *kept[2]))
@@ -52,7 +56,8 @@ def quick_plan(assessed: Assessment, blocked: str = "", news: Callable[[], objec
         )
     if news is not None and key and key[0] != assessed.project.cache.get("news", where):
         assessed.project.cache.put("news", where, key[0])
-        news()
+        if not told:
+            news()
     plan = assessed.plan(blocked)
     plan = replace(
         plan,

@@ -15,6 +15,7 @@ from minipach.planning.plan import Plan, force_datums, mark_failures, skip_repea
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records.job_database import Ledger
+from minipach.support.disk_cache import user_cache
 from minipach.support.errors import Problem, UserError, each_once
 from minipach.support.text import many
 
@@ -196,7 +197,7 @@ def host_changes(assessment: Assessment) -> tuple[str, ...]:
     if image.text is None or assessment.head is None:
         return ()
     command = assessment.pipeline.transform.cmd
-    now = host.fingerprint(command, assessment.project.cache, fresh=host.ONE_LOOK)
+    now = host.fingerprint(command, user_cache(), fresh=host.ONE_LOOK)
     changes = host.drift(image.text, now)
     return host.drift(image.text, now, python=False) if changes and not _uses_python(assessment) else changes
 
@@ -220,7 +221,7 @@ def python_remarks(assessment: Assessment) -> list[str]:
     """Return which python3 a pipeline without an image runs with, if it uses one."""
     if assessment.pipeline.transform.image is not None or not _uses_python(assessment):
         return []
-    found = host.host_python(assessment.project.cache)
+    found = host.host_python(user_cache())
     shown = f"python3 {found[1]} ({found[0]})" if found else "no python3: there is none on PATH"
     return [f"{assessment.pipeline.name}: runs with {shown}"]
 

@@ -1,4 +1,7 @@
-"""Local, disposable caches keyed by git object ids: snapshots and plans. Losing them costs time, nothing else."""
+"""Local, disposable caches: snapshots and plans by git object ids, what was read of the machine by its files.
+
+Losing them costs time, nothing else.
+"""
 
 from __future__ import annotations
 
@@ -93,6 +96,16 @@ def cache_home() -> Path:
     """Return the folder for this user's caches (XDG Base Directory)."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     return Path(named) if os.path.isabs(named) else Path(os.path.expanduser("~")) / ".cache"
+
+
+def user_cache() -> Cache:
+    """Return this user's cache of what holds for all projects on this machine."""
+    return _user_cache(cache_home() / "minipach" / "machine")
+
+
+@functools.lru_cache(maxsize=1)
+def _user_cache(folder: Path) -> Cache:
+    return Cache(folder)
 
 
 @functools.cache

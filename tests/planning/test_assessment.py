@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from minipach.environment import image
 from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.project.create import adopt_all
 from minipach.project.project import find_project
 from tests.fixtures.projects import Study
 
@@ -44,6 +47,29 @@ def test_there_is_news_when_spec_code_or_inputs_are_others(study: Study) -> None
     study.put("edges/code/copy.sh", "exit 1\n")
     assert study.plan()["edges"]["counts"]["run"] == 2
     assert news(study) == (0, 2)  # a plan that is there already says it itself
+
+
+def test_news_of_a_new_pipeline_come_before_its_environment_is_read(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    project = find_project(study.root)
+    adopt_all(project, [place for place in project.places if place.path == "edges"])
+    told: list[str] = []
+    read = image.host.fingerprint
+
+    def fingerprint(*given: Any, **more: Any) -> str:
+        told.append("environment")
+        return read(*given, **more)
+
+    monkeypatch.setattr(image.host, "fingerprint", fingerprint)
+    with assessed(study) as a:
+        assert a.quick_plan(news=lambda: told.append("news")).counts["run"] == 1
+    assert told == ["news", "environment"]
+    with assessed(study) as a:
+        a.quick_plan(news=lambda: told.append("again"))
+    assert told == ["news", "environment", "environment"], "told once"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipach.support import disk_cache as cache_module
-from minipach.support.disk_cache import Cache
+from minipach.support.disk_cache import Cache, user_cache
 
 VALUE = ("tree", ["a/b.txt", "c"], [1, None, True, 2.5])
 
@@ -97,3 +97,13 @@ def test_the_key_is_the_users_and_outside_of_projects(tmp_path: Path, monkeypatc
     assert cache_module._key.__wrapped__() != made, "anybody may have written it"
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     assert len(cache_module._key.__wrapped__()) == 32
+
+
+def test_what_holds_for_all_projects_is_kept_for_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = user_cache()
+    cache.put("host", "python3", "3.13")
+    assert user_cache() is cache and cache.get("host", "python3") == "3.13"
+    assert only_file(tmp_path / "minipach" / "machine").is_file()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert user_cache().get("host", "python3") is None
