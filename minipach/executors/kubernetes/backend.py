@@ -112,7 +112,7 @@ class KubernetesBackend(Backend):
 
     def withdraw(self, repo: Repo) -> None:
         """Keep pods from starting sets of this repo."""
-        from minipach.executors.kubernetes.executor import withdraw
+        from minipach.executors.kubernetes.batch import withdraw
 
         withdraw(repo)
 
@@ -120,7 +120,7 @@ class KubernetesBackend(Backend):
         """Return the Job that would be submitted for so many sets of a pipeline. Raises UserError."""
         from minipach.executors.kubernetes.batch import MOST
         from minipach.executors.kubernetes.command_container import ContainerCommand
-        from minipach.executors.kubernetes.executor import command_image, pod_options
+        from minipach.executors.kubernetes.job_request import command_image, pod_options
         from minipach.executors.kubernetes.manifest import JobRequest, job
         from minipach.executors.kubernetes.options import KubernetesOptions
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minipach.executors.stored_sets import drop_sets
 from minipach.git.repo import Repo
 from minipach.model.repo_layout import BATCH_REFS
 from minipach.support.validation import InvalidError, parse_object
@@ -82,3 +83,12 @@ def batches_of(repo: Repo) -> tuple[list[Batch], list[str]]:
         except UnknownBatchError:
             bad.append(ref)
     return found, bad
+
+
+def withdraw(repo: Repo) -> None:
+    """Keep pods from starting sets of this repo: they read sets from its refs."""
+    refs = repo.refs(BATCH_REFS)
+    if refs:
+        batches = batches_of(repo)[0]
+        drop_sets(repo, [name for batch in batches for row in batch.indices for name in row])
+        repo.update_refs([f"delete {ref}" for ref in refs])

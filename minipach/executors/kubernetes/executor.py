@@ -10,69 +10,41 @@ import contextlib
 import logging
 import os
 import random
-import re
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import Client, ClusterAwayError
-from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit, own_image
-from minipach.executors.kubernetes.manifest import PROJECT_LABEL, WORKER, JobRequest, PodOptions, job
+from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit
+from minipach.executors.kubernetes.flight import Flight
+from minipach.executors.kubernetes.job_request import command_image, pod_options, seconds_left
+from minipach.executors.kubernetes.job_state import number
+from minipach.executors.kubernetes.manifest import PROJECT_LABEL, JobRequest, job
 from minipach.executors.kubernetes.options import KubernetesOptions
-from minipach.executors.kubernetes.pod_state import STARTING, cut, ending, pod_place, waits
+from minipach.executors.kubernetes.pod_ends import last_lines, note_ends
+from minipach.executors.kubernetes.pod_state import STARTING, pod_place, waits
 from minipach.executors.kubernetes.preflight import Preflight
-from minipach.executors.kubernetes.reports import final, read_report, reports_of, store_logs
+from minipach.executors.kubernetes.reports import drop_reports, final, read_report, reports_of, store_logs
 from minipach.executors.moved_project import another_is
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
-from minipach.model.job_entries import DatumResult, Try
-from minipach.model.pipeline import Pipeline, Pod
-from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS
+from minipach.model.job_entries import DatumResult
+from minipach.model.pipeline import Pod
 from minipach.model.work_set import LOST_TRIES, Needs, Outcome, WorkSet
 from minipach.project.project import Project
-from minipach.records.job_logs import lost_log, note_set
-from minipach.records.pending_work import due_in
+from minipach.records.job_logs import note_set
 from minipach.support.errors import UserError
 
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _LOG = logging.getLogger(__name__)
 _LOOK = 0.3  # seconds between two looks at the refs
 _PACE = 3.0  # seconds between two questions to the API server, at least
 _SLOWEST = 30.0
 _SOONEST = 0.5  # where the answer decides something
-_TAIL = 20  # lines of a lost pod's log that are kept
 _WHY = 15.0  # seconds between two questions why pods wait, where none runs
-_LOGS = 50  # lost pods whose logs are fetched at a time
-_EVENTS = 3  # of a pod, that are kept
 _END = 60.0  # seconds for pods to end what is cancelled
-
-
-@dataclass
-class _Flight:
-    """A set that was submitted.
-
-    runs: the batches that have it, the last one counts · read: the lines of each report that were taken · told: the
-    number of runs at the last report · gone: since when its last pod is known to be over, on the clock of
-    `time.monotonic` · why: what the cluster said last · ends: how the last pod of each batch ended, with its events.
-    """
-
-    work: WorkSet
-    left: set[int]
-    runs: list[Batch]
-    read: dict[str, tuple[str, int]] = field(default_factory=dict)
-    counted: int = 0
-    gone: float | None = None
-    why: str = ""
-    ends: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def in_vain(self) -> int:
-        """The number of batches in a row from which nothing came, including the last one."""
-        return len(self.runs) - self.counted
 
 
 class KubernetesExecutor:
@@ -92,7 +64,7 @@ class KubernetesExecutor:
         self._options = pod_options(self._settings)
         self._mark = self._settings.mark
         self._limits: dict[str, int] = {}
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._repos: dict[str, Repo] = {}
         self._preflight = Preflight(self._settings, self._client)
         self._running = 0
@@ -145,7 +117,7 @@ class KubernetesExecutor:
             repo = self._repo(path)
             drop_reports(repo, [work.id for work in members])  # of an earlier time, when these datums failed
             for work in members:
-                self._flights[work.id] = _Flight(work, set(range(len(work.parts))), [])
+                self._flights[work.id] = Flight(work, set(range(len(work.parts))), [])
             try:
                 self._submit_batch(repo, members)
             except BaseException:
@@ -229,7 +201,7 @@ class KubernetesExecutor:
                 flight = self._flights.get(name)
                 if flight is None:
                     work = usable[name]
-                    flight = self._flights[name] = _Flight(work, set(range(len(work.parts))), [])
+                    flight = self._flights[name] = Flight(work, set(range(len(work.parts))), [])
                 if batch not in flight.runs:
                     flight.runs.append(batch)
         self._drop_done(repo)
@@ -245,7 +217,7 @@ class KubernetesExecutor:
                 return found
             time.sleep(min(_LOOK, max(deadline - time.monotonic(), 0.02)))
 
-    def _waiting(self) -> list[_Flight]:
+    def _waiting(self) -> list[Flight]:
         return [flight for flight in self._flights.values() if flight.left]
 
     def _read(self) -> list[Outcome]:
@@ -261,7 +233,7 @@ class KubernetesExecutor:
                         found += self._take(repo, flight, run, tree)
         return found
 
-    def _take(self, repo: Repo, flight: _Flight, run: str, tree: str) -> list[Outcome]:
+    def _take(self, repo: Repo, flight: Flight, run: str, tree: str) -> list[Outcome]:
         work, found = flight.work, []
         report = read_report(repo, tree, work)
         new = report.outcomes[flight.read.get(run, ("", 0))[1] :]
@@ -275,7 +247,7 @@ class KubernetesExecutor:
             if indices:
                 datums = tuple(one for one in outcome.results(len(work.parts)) if one.index in indices)
                 self._note(outcome.log or work.log, work, datums)
-                before = (*self._lost_tries(flight), *outcome.before)
+                before = (*flight.lost_tries(), *outcome.before)
                 found.append(replace(outcome, datums=datums, log=outcome.log or work.log, before=before))
         return found
 
@@ -284,19 +256,6 @@ class KubernetesExecutor:
         if log != work.log:
             names = [str(work.datums[one.index]["name"]) for one in datums]
             note_set(Path(log).parent, Path(log).name, names)
-
-    @staticmethod
-    def _lost_tries(flight: _Flight) -> tuple[Try, ...]:
-        if flight.work.chunk:
-            return ()
-        tries = []
-        for number, batch in enumerate(flight.runs[:-1], 1):
-            message = f"index {batch.index_of(flight.work.id)} of Job {batch.name} ended without a result"
-            said = flight.ends.get(batch.name, "")
-            log = lost_log(flight.work.log, number)
-            kept = log if os.path.isfile(log) else ""
-            tries.append(Try("lost", 1, f"{message} ({said})" if said else message, log=kept))
-        return tuple(tries)
 
     def _look(self) -> list[Outcome]:
         """Ask the cluster, if it is time, which indices are over; one without a complete report runs again."""
@@ -320,11 +279,11 @@ class KubernetesExecutor:
         if self._away:
             _LOG.warning("Kubernetes: the API server answers again")
             self._away = False
-        self._running = sum(_number(row, "active") for row in jobs.values())
+        self._running = sum(number(row, "active") for row in jobs.values())
         self._notify_waits(jobs, now)
         over = []
         for flight in waiting:
-            state, flight.why = _state(jobs.get(flight.runs[-1].name) if flight.runs else None, flight)
+            state, flight.why = flight.state(jobs)
             if state == "alive":
                 flight.gone = None
                 continue
@@ -335,12 +294,12 @@ class KubernetesExecutor:
             return []
         found = self._read()  # what they pushed last
         left = [flight for flight in over if flight.left]
-        self._note_ends(left)
+        note_ends(self._client, self.selector, left)
         return [*found, *self._go_again(left)]
 
     def _notify_waits(self, jobs: dict[str, dict[str, Any]], now: float) -> None:
         """Log why pods wait, each reason once, where nothing has come for some time."""
-        if any(_number(row, "succeeded") for row in jobs.values()) or now < self._next_why:
+        if any(number(row, "succeeded") for row in jobs.values()) or now < self._next_why:
             return
         with contextlib.suppress(UserError):
             pods = self._client.listed("pods", self.selector)
@@ -353,36 +312,7 @@ class KubernetesExecutor:
                 _LOG.warning(f"{pipeline}: pods wait: {why}")
             self._reported_waits |= found
 
-    def _note_ends(self, flights: Sequence[_Flight]) -> None:
-        """Keep how pods ended, with their events, and the end of what they printed: Kubernetes forgets it soon."""
-        try:
-            pods = self._client.listed("pods", self.selector) if flights else []
-        except UserError:
-            return
-        events: dict[str, list[str]] = {}
-        for row in self._client.events() if pods else ():
-            name = str((row.get("involvedObject") or {}).get("name"))
-            events.setdefault(name, []).append(cut(f"{row.get('reason')}: {row.get('message')}"))
-        by_place: dict[tuple[str, int | None], dict[str, Any]] = {}
-        for pod in sorted(pods, key=lambda pod: str(pod.get("metadata", {}).get("creationTimestamp"))):
-            by_place[pod_place(pod)] = pod
-        for number, flight in enumerate(flights):
-            batch = flight.runs[-1]
-            last = by_place.get((batch.name, batch.index_of(flight.work.id)))
-            if last is None:
-                flight.ends[batch.name] = flight.why
-                continue
-            name = str(last["metadata"]["name"])
-            words = [f"pod {name}", ending(last), *events.get(name, ())[-_EVENTS:]]
-            flight.ends[batch.name] = "; ".join(words)
-            if number < _LOGS and not flight.work.chunk:
-                with contextlib.suppress(UserError, OSError):
-                    said = self._client.ask("logs", f"--tail={_TAIL}", f"--container={WORKER}", name)
-                    there = Path(lost_log(flight.work.log, len(flight.runs)))
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    there.write_text(said)
-
-    def _go_again(self, flights: Sequence[_Flight]) -> list[Outcome]:
+    def _go_again(self, flights: Sequence[Flight]) -> list[Outcome]:
         """Submit once more what was left undone; what keeps ending without a result is lost."""
         found = [self._lose(flight) for flight in flights if flight.in_vain >= LOST_TRIES]
         classes: dict[tuple[str, Needs], list[WorkSet]] = {}
@@ -394,7 +324,7 @@ class KubernetesExecutor:
                 self._submit_batch(self._repo(path), members)
         return found
 
-    def _lose(self, flight: _Flight) -> Outcome:
+    def _lose(self, flight: Flight) -> Outcome:
         """Give a set up (of a chunk: the first datum without a report)."""
         work = flight.work
         first = min(flight.left)
@@ -402,7 +332,7 @@ class KubernetesExecutor:
         why = (flight.ends.get(flight.runs[-1].name) if flight.runs else "") or flight.why or "unknown"
         message = f"its pods ended {flight.in_vain} times without a result (Kubernetes: {why})"
         log = Path(part.log)
-        said = self._said(flight)
+        said = last_lines(self._client, self.selector, flight)
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as file:
@@ -414,17 +344,6 @@ class KubernetesExecutor:
             flight.counted = len(flight.runs)
         datums = tuple(DatumResult(index, "lost", 1, message) for index in indices)
         return Outcome(work.id, "lost", 1, message, 0.0, flight.in_vain or 1, part.log, "", datums=datums)
-
-    def _said(self, flight: _Flight) -> str:
-        """Return the end of what the last pod of a set has printed, if the cluster still has it."""
-        batch = flight.runs[-1]
-        place = (batch.name, batch.index_of(flight.work.id))
-        try:
-            pods = [pod for pod in self._client.listed("pods", self.selector) if pod_place(pod) == place]
-            pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-            return self._client.ask("logs", f"--tail={_TAIL}", str(pods[-1]["metadata"]["name"])) if pods else ""
-        except (UserError, KeyError):
-            return ""
 
     # --- the end of sets ---
 
@@ -524,81 +443,9 @@ class KubernetesExecutor:
         return self._repos[path]
 
 
-def pod_options(settings: KubernetesOptions) -> PodOptions:
-    """Return what the settings say of pods. Raises UserError."""
-    return PodOptions(
-        image=settings.image,
-        git=settings.git,
-        finished=settings.finished,
-        service_account=settings.service_account,
-        pull_secret=settings.pull_secret,
-        ssh_secret=settings.ssh_secret,
-        env_secret=settings.env_secret,
-        queue=settings.queue,
-        priority_class=settings.priority_class,
-        author=settings.author,
-    )
-
-
-def command_image(project: Project, settings: KubernetesOptions, pipeline: Pipeline) -> str | None:
-    """Return the image that the cluster runs; None: the worker runs commands itself. Raises UserError."""
-    return None if settings.is_nested else own_image(pipeline, resolve_image(project, pipeline.path))
-
-
-def seconds_left(project: Project, path: str) -> float | None:
-    """Return the seconds until the time limit of a pipeline's job; None: it has none."""
-    due = due_in(project.local.folder, path)
-    return None if due is None else max(1.0, due - time.time())
-
-
-def drop_reports(repo: Repo, ids: Collection[str]) -> None:
-    """Forget the reports of sets."""
-    refs = [ref for ref in repo.refs(REPORT_REFS) if ref.removeprefix(REPORT_REFS)[:40] in ids]
-    repo.update_refs([f"delete {ref}" for ref in refs])
-
-
-def withdraw(repo: Repo) -> None:
-    """Keep pods from starting sets of this repo: they read sets from its refs."""
-    refs = repo.refs(BATCH_REFS)
-    if refs:
-        batches = batches_of(repo)[0]
-        drop_sets(repo, [name for batch in batches for row in batch.indices for name in row])
-        repo.update_refs([f"delete {ref}" for ref in refs])
-
-
 def _runs(pod: dict[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") in ("Running", "Pending", "Unknown")
 
 
 def _is_of(work: WorkSet, repo: Repo) -> bool:
     return os.path.realpath(work.repo) == os.path.realpath(repo.path)
-
-
-def _number(row: dict[str, Any], name: str) -> int:
-    value = row.get("status", {}).get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _state(row: dict[str, Any] | None, flight: _Flight) -> tuple[str, str]:
-    """Return whether the index that has a set may still run ("alive" or "over"), and what the cluster says."""
-    if row is None:
-        return "over", "the Job is gone"
-    status = row.get("status") or {}
-    for condition in status.get("conditions") or ():
-        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
-            return "over", f"the Job is {condition['type'].lower()}: {condition.get('reason') or 'no reason'}"
-    index = flight.runs[-1].index_of(flight.work.id)
-    for name, what in (("completedIndexes", "completed"), ("failedIndexes", "failed")):
-        if index is not None and index in parse_indexes(status.get(name)):
-            return "over", f"its index {what}"
-    return "alive", ""
-
-
-def parse_indexes(text: object) -> frozenset[int]:
-    """Return the numbers of a list of indices as a Job's status has it: `1,3-5,7`."""
-    found: set[int] = set()
-    for part in str(text or "").split(","):
-        match = _RANGE.fullmatch(part)
-        if match and int(match[2] or match[1]) - int(match[1]) < 100_000:
-            found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return frozenset(found)

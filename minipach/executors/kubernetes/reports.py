@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -148,3 +148,9 @@ class PodReporter:
             except OSError:
                 continue
             yield TreeEntry("100644", known[2], _LOGS + log.name)
+
+
+def drop_reports(repo: Repo, ids: Collection[str]) -> None:
+    """Forget the reports of sets."""
+    refs = [ref for ref in repo.refs(REPORT_REFS) if ref.removeprefix(REPORT_REFS)[:40] in ids]
+    repo.update_refs([f"delete {ref}" for ref in refs])

@@ -10,7 +10,7 @@ from typing import Any
 
 from minipach.executors.kubernetes.client import Client
 from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit
-from minipach.executors.kubernetes.executor import command_image, pod_options
+from minipach.executors.kubernetes.job_request import command_image, pod_options
 from minipach.executors.kubernetes.manifest import JobRequest
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.pod_state import why_pending

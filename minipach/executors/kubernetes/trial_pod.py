@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from minipach.executors.kubernetes.client import Client
-from minipach.executors.kubernetes.executor import pod_options
+from minipach.executors.kubernetes.job_request import pod_options
 from minipach.executors.kubernetes.manifest import WORKER, JobRequest, job
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.pod_state import ending, why_pending
