@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import minipach as minipach_package
-from minipach.git.repo import Repo, child_environment
+from minipach.git.child_environment import child_environment
+from minipach.git.repo import Repo
 from minipach.project.create import adopt
 from minipach.project.project import Project, find_project
 

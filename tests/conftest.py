@@ -34,7 +34,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from tests.fixtures.projects import SHOWN, Study
 from tests.fixtures.warm_minipach import AT_START
 

@@ -24,7 +24,7 @@ def show_unit(context: typer.Context, root: Path, *, kill_children: bool) -> Non
         root: The project, or the folder that the command works in.
         kill_children: Whether stopping the unit also ends what the command has started.
     """
-    from minipach.git.repo import user_path
+    from minipach.git.child_environment import user_path
     from minipach.support.systemd import user_unit
 
     words = context.command_path.split()[1:]  # of a group, too: `services run`

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 
 PYTHON_HOME = "opt/python"  # where a Python of the host is in the image
 _TOOLS = (

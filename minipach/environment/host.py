@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from minipach.environment import host_python as hostpython
-from minipach.git.repo import user_path
+from minipach.git.child_environment import user_path
 from minipach.support.disk_cache import Cache
 
 FIRST_LINE = "minipach host environment"

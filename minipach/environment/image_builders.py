@@ -25,7 +25,7 @@ from minipach.environment.base_system import (
 )
 from minipach.environment.image import archive_folder
 from minipach.environment.recipe import ImageRecipe
-from minipach.git.repo import child_environment, user_path
+from minipach.git.child_environment import child_environment, user_path
 from minipach.model.recipe_kind import RecipeKind
 from minipach.support.errors import UserError
 from minipach.support.text import printable

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from minipach.model.launch_protocol import RUNTIME
 from minipach.support.errors import Problem, UserError
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 
 # program -> runtime, as `RUNTIMES` of the launcher names it
 PROGRAMS = {

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import child_environment, user_path
+from minipach.git.child_environment import child_environment, user_path
 from minipach.model.launch_protocol import POD_FOLDER
 from minipach.model.repo_layout import LAUNCHER
 

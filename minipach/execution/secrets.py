@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from minipach.git.repo import Repo, child_environment
+from minipach.git.child_environment import child_environment
+from minipach.git.repo import Repo
 from minipach.model.local_state import LocalState
 from minipach.model.pipeline import secret_variable
 from minipach.project.settings import local_setting

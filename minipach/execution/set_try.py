@@ -22,8 +22,8 @@ from minipach.execution.datalad_shortcuts import shortcuts
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.annex_outputs import StoredOutput, store_outputs
+from minipach.git.child_environment import entered, own_environment
 from minipach.git.datalad_imports import import_containers_run
-from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED
 from minipach.model.log_marks import WORDS, Marker

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from minipach.model.launch_protocol import LAUNCHER_GRACE
 from minipach.model.repo_layout import LAUNCHER
 

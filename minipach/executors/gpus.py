@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from minipach.support.errors import Problem, UserError
 
 _CUDA, _NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"

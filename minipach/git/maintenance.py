@@ -16,8 +16,9 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from minipach.git.child_environment import child_environment
 from minipach.git.gc_lock import gc_held_off
-from minipach.git.repo import Repo, child_environment
+from minipach.git.repo import Repo
 
 _LOG = logging.getLogger(__name__)
 _SAMPLE = "17"  # the folder whose files git counts, to guess how many loose objects there are

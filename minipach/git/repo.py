@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.util
 import os
 import re
 import shlex
 import subprocess
-import sys
-import sysconfig
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,9 +16,9 @@ from pathlib import Path
 from typing import IO, Literal
 
 from minipach.git import config_cache, network, settings
+from minipach.git.child_environment import child_environment, environment_at
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
-from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
 from minipach.support.errors import Problem, UserError
 
 GITLINK = "160000"
@@ -38,154 +33,6 @@ NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is no
 _idents: dict[tuple[str | tuple[str, str], ...], str] = {}
 _TRANSFERS = 8  # contents that go to a store at once
 _CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
-
-
-def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for every child process: this installation's programs come first on PATH.
-
-    The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
-    """
-    return {**_kept_environments().plain, **(extra or {})}
-
-
-class _Environments:
-    """The environments of child processes that follow from one state of our own."""
-
-    def __init__(self, source: Mapping[str, str]) -> None:
-        self.source = source
-        self.plain = _child_environment(source)
-        self._with: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
-
-    def with_settings(self, wanted: tuple[tuple[str, str], ...]) -> dict[str, str]:
-        """Return the environment with these settings of git."""
-        if wanted not in self._with:
-            self._with[wanted] = self.plain | settings.with_settings(self.plain, wanted)
-        return self._with[wanted]
-
-
-_KEPT_ENVIRONMENTS = 4  # a worker changes its environment for a while, and back
-_kept: list[_Environments] = []  # the last ones: to compute one takes 0.3 ms
-
-
-def _kept_environments() -> _Environments:
-    now = dict(os.environ)
-    found = next((kept for kept in tuple(_kept) if kept.source == now), None)
-    if found is None:
-        found = _Environments(now)
-        if os.path.isabs(now.get("TMPDIR") or "/"):  # a relative path means another folder elsewhere
-            _kept[:] = [*_kept[-_KEPT_ENVIRONMENTS + 1 :], found]
-    return found
-
-
-def _child_environment(source: Mapping[str, str]) -> dict[str, str]:
-    env = dict(source)
-    # what the commands of datums get: the user's own
-    env.setdefault(USER_PATH, user_path())
-    env.setdefault(USER_LOCALE, " ".join(f"{k}={v}" for k, v in sorted(env.items()) if _is_locale(k)))
-    settings.drop_variables(env)
-    for name, value in settings.utf8_locale(env).items():
-        if value is None:
-            env.pop(name, None)
-        else:
-            env[name] = value
-    if temporary := env.pop("TMPDIR", ""):
-        temporary = os.path.abspath(temporary)  # a child may work elsewhere
-        env |= {"TMPDIR": temporary} if can_write(temporary) else {}
-    ours = [str(Path(sys.executable).parent), _scripts()]
-    binary = _annex_wheel()
-    if binary is not None:
-        # the wheel's script of this name starts a Python only to exec the binary: 30 ms a call
-        ours.insert(0, str(binary))
-        if (binary / "magic.mgc").is_file():
-            env["MAGIC"] = str(binary / "magic.mgc")
-    env[PYTHON] = sys.executable  # runs the launcher
-    path = env.get("PATH", os.defpath).split(os.pathsep)
-    env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
-    return env
-
-
-@functools.lru_cache(maxsize=16)
-def can_write(folder: str) -> bool:
-    """Return whether a temporary file can be made in a folder (asked once in the life of a process)."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the same for git, git-annex and DataLad in what is minipach's own (slots, new datasets).
-
-    There no setting of the user decides what is stored, and no hook runs: docs/design/git-settings.md.
-    """
-    return _environment_with((*settings.PLUMBING, *settings.OWN), extra)
-
-
-def _environment_with(wanted: tuple[tuple[str, str], ...], extra: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the environment for a child process with settings of git. extra: other variables."""
-    if any(name.startswith("GIT_CONFIG") for name in extra or {}):
-        env = child_environment(extra)
-        return env | settings.with_settings(env, wanted)
-    return {**_kept_environments().with_settings(wanted), **(extra or {})}
-
-
-def enter_environment(values: Mapping[str, str]) -> None:
-    """Make this process's own environment one of the above, for libraries that start processes by themselves."""
-    for name in ("LC_ALL", *settings.DROPPED):
-        if name not in values:
-            os.environ.pop(name, None)
-    os.environ.update(values)
-
-
-@contextlib.contextmanager
-def entered(values: Mapping[str, str]) -> Iterator[None]:
-    """Enter the folder for a while."""
-    before = dict(os.environ)
-    enter_environment(values)
-    try:
-        yield
-    finally:
-        for name in [name for name in values if name not in before]:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-
-
-def _is_locale(variable: str) -> bool:
-    return variable == "LANG" or variable.startswith("LC_")
-
-
-def user_path() -> str:
-    """PATH of the user, without the folders of this installation's programs."""
-    return os.environ.get(USER_PATH) or os.environ.get("PATH") or os.defpath
-
-
-@functools.cache
-def _scripts() -> str:
-    """Return the folder of this installation's programs. `sysconfig` needs 0.07 ms to find it, for each git call."""
-    return sysconfig.get_path("scripts")
-
-
-@functools.cache
-def _annex_wheel() -> Path | None:
-    """Return the folder of the git-annex wheel's own binary, if this environment has the wheel."""
-    spec = importlib.util.find_spec("git_annex")
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    return folder if folder and os.access(folder / "git-annex", os.X_OK) else None
-
-
-def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: bool = False) -> dict[str, str]:
-    """Return the environment for git in the repository at `path`, and in no other. own: see `own_environment`.
-
-    If the `.git` there may not be entered, or is broken, git would use the repository around it: a pipeline's
-    results would be published into the superdataset.
-    """
-    env = {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(path)), "LANGUAGE": "en"}  # messages are read
-    env["MINIPACH_OWN_GIT"] = "1"  # triggers/hook starts no pass then
-    env |= extra or {}
-    if own:
-        return own_environment(env)
-    return _environment_with((*settings.PLUMBING, *network.settings_here()), env)
 
 
 _REJECTED = re.compile(r"^ ?! \[[^\]]*\] +\S+ -> \S+ \((.+)\)$")  # the line of a push for a ref that stays
@@ -255,7 +102,7 @@ class Repo:
     ) -> bytes:
         """Run git here and return its stdout; GitError unless the exit code is in `ok`."""
         command = ["git", *settings.complete(args)]
-        there = _environment_at(self.path, env, own=self.own)
+        there = environment_at(self.path, env, own=self.own)
         limit = network.limit_of(args)
         if limit is not None:
             done = network.run_within(command, limit, cwd=self.path, stdin=stdin, env=there)
@@ -382,12 +229,12 @@ class Repo:
 
     def settings(self) -> Mapping[str, str]:
         """Return all git settings of this repository, by canonical key; of several values, the last."""
-        env = _environment_at(self.path, own=self.own)
+        env = environment_at(self.path, own=self.own)
         return config_cache.settings_of(self.path, env, lambda: self.git("config", "-z", "--list", "--show-origin"))
 
     def ident(self, who: Literal["AUTHOR", "COMMITTER"]) -> str:
         """Return who writes a commit now: `Name <mail> seconds zone`. GitError if git does not know."""
-        env = _environment_at(self.path, own=self.own)
+        env = environment_at(self.path, own=self.own)
         own = {k: v for k, v in self.settings().items() if k.partition(".")[0] in ("user", "author", "committer")}
         given = {k: v for k, v in env.items() if k == "EMAIL" or k.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))}
         where = (who, *sorted(own.items()), *sorted(given.items()))
@@ -567,7 +414,7 @@ class CatFile:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment_at(repo),
+            env=environment_at(repo),
             start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
         )
         self._asked = threading.Lock()  # held until all answers to what was asked are read

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from minipach.git.repo import user_path
+from minipach.git.child_environment import user_path
 from minipach.model.pipeline import Pipeline
 from minipach.model.repo_layout import CODE
 from minipach.support.errors import Problem

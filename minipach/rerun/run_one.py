@@ -16,7 +16,8 @@ from minipach.execution.chosen_runtime import chosen_runtime
 from minipach.execution.datum_layout import command_line, lay_out
 from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
-from minipach.git.repo import Repo, child_environment
+from minipach.git.child_environment import child_environment
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slots_dir
 from minipach.model.launch_protocol import INTERACTIVE, TESTED
 from minipach.model.work_set import WorkSet

@@ -13,7 +13,8 @@ from typing import Any
 
 from minipach.executors.registry import chosen as chosen_backend
 from minipach.executors.service_host import NO_CLUSTER
-from minipach.git.repo import Repo, child_environment, is_dataset
+from minipach.git.child_environment import child_environment
+from minipach.git.repo import Repo, is_dataset
 from minipach.git.worktrees import clean_up
 from minipach.project.project import Project
 from minipach.records.service_state import ServiceState, name_of, read_state, stop_by_hand, supervisor

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from minipach.model.local_state import LocalState
 from minipach.storage.s3 import Bucket, Credentials
 from minipach.support.errors import Problem, UserError

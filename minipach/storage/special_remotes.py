@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
+from minipach.git.child_environment import own_environment
+from minipach.git.repo import GitError, Repo, annex, take_in_locations
 from minipach.storage.store import Store, dataset_id
 from minipach.storage.store_kinds import S3, STORE_KINDS, StoreKind, clear, kind_of
 from minipach.support.errors import Problem, UserError

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import Repo, child_environment
+from minipach.git.child_environment import child_environment
+from minipach.git.repo import Repo
 from minipach.storage.s3 import (
     Bucket,
     Credentials,

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minipach.git.child_environment import child_environment
 from minipach.git.network import TIMED_OUT, run_within
-from minipach.git.repo import Repo, child_environment
+from minipach.git.repo import Repo
 from minipach.model.repo_layout import CODE
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.git.annex_errors import annex_reason
+from minipach.git.child_environment import entered, own_environment
 from minipach.git.network import unattended
-from minipach.git.repo import GitError, Repo, entered, is_dataset, own_environment
+from minipach.git.repo import GitError, Repo, is_dataset
 from minipach.model.messages import SUBJECT
 from minipach.project.lock import project_lock
 from minipach.project.problems import absent

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from minipach.git.repo import GitError, Repo, annex, child_environment, entered
+from minipach.git.child_environment import child_environment, entered
+from minipach.git.repo import GitError, Repo, annex
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, printable

@@ -14,7 +14,8 @@ from minipach.environment import runtime_probe
 from minipach.environment.host import host_python
 from minipach.execution.staging import LARGE
 from minipach.executors.registry import chosen
-from minipach.git.repo import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
+from minipach.git.child_environment import can_write, child_environment
+from minipach.git.repo import Repo, has_annex, is_dataset, need_identity
 from minipach.git.worktrees import slots_dir
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.project_plan import host_changes

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipach.execution import datalad_errors
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from tests.fixtures.projects import MINIPACH, Study, run
 
 

@@ -19,7 +19,6 @@ from minipach.git.repo import (
     GitError,
     Repo,
     TreeEntry,
-    child_environment,
     need_identity,
     parse_tree,
     private_index,
@@ -291,15 +290,6 @@ def test_a_commit_has_the_tree_parents_and_message_asked_for(repo: Files) -> Non
     commit = repo.commit_tree(tree, "title\n\n# no comment\n", [head])
     assert repo.line("log", "-1", "--format=%T %P%n%B", commit) == f"{tree} {head}\ntitle\n\n# no comment"
     assert repo.line("rev-parse", "HEAD") == head
-
-
-def test_children_find_our_programs_and_no_foreign_repository(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_DIR", "/nowhere")
-    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
-    assert "GIT_DIR" not in child_environment()
-    assert child_environment({"GIT_INDEX_FILE": "mine"})["GIT_INDEX_FILE"] == "mine"
-    assert repo.head() is not None
-    assert repo.git("annex", "version", "--raw")
 
 
 def test_worktrees_share_one_folder(tmp_path: Path) -> None:

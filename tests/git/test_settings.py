@@ -11,7 +11,8 @@ import pytest
 
 from minipach.git import settings
 from minipach.git.checkout import dirty_paths
-from minipach.git.repo import Repo, child_environment, entered, own_environment
+from minipach.git.child_environment import child_environment, entered, own_environment
+from minipach.git.repo import Repo
 from tests.fixtures.projects import Study, run
 from tests.fixtures.repos import Files
 

@@ -31,7 +31,8 @@ from minipach.executors.kubernetes.reports import PodReporter, final, read_repor
 from minipach.executors.kubernetes.sender import Sender
 from minipach.executors.stored_sets import UnknownSetError
 from minipach.executors.transfer import Transfer, in_a_line
-from minipach.git.repo import GitError, Repo, child_environment, enter_environment
+from minipach.git.child_environment import child_environment, enter_environment
+from minipach.git.repo import GitError, Repo
 from minipach.git.worktrees import Slot, slots_dir
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS, RESULT_REFS
 from minipach.model.work_set import Outcome, WorkSet

@@ -19,7 +19,8 @@ from typing import Any
 from minipach.executors.child_process import serve_all, spawn
 from minipach.executors.local.status_file import StatusFile
 from minipach.executors.resources import Capacity, ResourceClass, Share, own_cpus, own_memory
-from minipach.git.repo import Repo, entered
+from minipach.git.child_environment import entered
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.job_entries import Took, Try
 from minipach.model.launch_protocol import SET_GRACE

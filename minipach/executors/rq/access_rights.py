@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 
 _COMMAND_LINES = """
 auth hello ping select scan time client|setname client|getname client|id client|list info

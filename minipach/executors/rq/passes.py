@@ -17,7 +17,8 @@ from rq.job import Job
 from minipach.executors.rq.lane import RqWorker
 from minipach.executors.rq.queue import QueueStore
 from minipach.executors.stored_sets import set_ids
-from minipach.git.repo import Repo, child_environment
+from minipach.git.child_environment import child_environment
+from minipach.git.repo import Repo
 from minipach.model.launch_protocol import PASS_GRACE
 from minipach.project.lock import holder_of_any
 from minipach.project.project import Project

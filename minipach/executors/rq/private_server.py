@@ -25,7 +25,7 @@ from minipach.executors.rq import access_rights
 from minipach.executors.rq.connection import connect
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import QueueStore
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minipach.executors.rq.private_server import BackgroundService, write_private
-from minipach.git.repo import child_environment
+from minipach.git.child_environment import child_environment
 from minipach.project.project import Project
 from minipach.storage.private_store import PARTS, program, read_credentials, read_ports, write_ports
 from minipach.storage.s3 import Credentials, client

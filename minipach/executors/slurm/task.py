@@ -18,8 +18,9 @@ from minipach.execution.set_size import MOST
 from minipach.executors.child_process import QUIET
 from minipach.executors.slurm.submission import OutcomeWriter, Submission
 from minipach.executors.stored_sets import UnknownSetError
+from minipach.git.child_environment import child_environment, enter_environment
 from minipach.git.gc_lock import gc_held_off
-from minipach.git.repo import Repo, child_environment, enter_environment
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot, kill_inside, remove_slot, slots_dir
 from minipach.model.launch_protocol import LAUNCHER_GRACE
 from minipach.model.work_set import Outcome, WorkSet
