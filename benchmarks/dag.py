@@ -52,7 +52,7 @@ def pairs(scratch: Path, _chosen: argparse.Namespace) -> Rows:
             old.unlink()
         (project / "images" / f"{n}.dat").write_text(f"picture {n}\n")
         call("datalad", "save", "-d", ".", "-r", cwd=project)
-        times.append(_published(minipach(project, "schedule", "-j", "2"), "two: published (1 ran"))
+        times.append(_published(minipach(project, "schedule", "-j", "2"), "two: published (1 computed"))
     wall, cpu = median([run.seconds for run in times]), median([run.cpu for run in times])
     return [["two pipelines of one datum of 10 s, -j 2", f"{wall:.1f} s, {cpu:.1f} CPU s", "13 s"]]
 
@@ -104,7 +104,7 @@ def history(scratch: Path, chosen: argparse.Namespace) -> Rows:
     for n in range(chosen.schedules):
         (project / "images" / f"{n:04d}.dat").write_text(f"picture {n}\n")
         call("datalad", "save", "-d", ".", "-r", cwd=project)
-        times.append(_published(minipach(project, "schedule"), "edges: published (1 ran").cpu)
+        times.append(_published(minipach(project, "schedule"), "edges: published (1 computed").cpu)
     after = _objects(project)
     loose, size = ((new - old) / chosen.schedules for old, new in zip(before, after, strict=True))
     few = max(1, chosen.schedules // 10)

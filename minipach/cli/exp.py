@@ -70,7 +70,7 @@ def run(
     else:
         left = f", {len(done.failed)} failed" if done.failed else ""
         how = " in the run of another process" if done.joined else ""
-        show(f"{done.experiment.name}: {done.ran} ran{how}, {done.known} had a result{left}")
+        show(f"{done.experiment.name}: {done.ran} computed{how}, {done.known} had a result{left}")
         show(f"next: minipach exp show {done.experiment.name}")
     if done.failed:
         raise typer.Exit(FAILED)

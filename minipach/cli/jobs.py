@@ -16,6 +16,7 @@ from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
 from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
 from minipach.cli.tables import columns_left, show_table, state, table_lines
+from minipach.model.states import counted
 from minipach.project.project import Project
 from minipach.support.text import byte_count, many, printable
 
@@ -78,7 +79,6 @@ def _show_jobs(rows: Sequence[JobRow], *, commits: bool = False) -> None:
     for row in rows:
         started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M")
         took = _seconds(row.ended - row.started) if row.ended is not None else "-"
-        counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n)
         cells.append(
             [
                 row.id[:12],
@@ -88,7 +88,7 @@ def _show_jobs(rows: Sequence[JobRow], *, commits: bool = False) -> None:
                 started,
                 took,
                 *([row.commit[:8] or "-"] if commits else []),
-                counts or "-",
+                counted(row.counts) or "-",
             ]
         )
     show_table(titles, cells, right="TIME")

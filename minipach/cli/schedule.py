@@ -14,7 +14,7 @@ import typer
 from minipach.cli.common import FAILED, USER, Here, Note, can_redraw, colours, guarded, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
-from minipach.model.states import ENDS, FINE
+from minipach.model.states import ENDS, FINE, counted
 from minipach.support.text import NAMED, many, quoted
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def summary(report: ScheduleReport) -> list[str]:
         for row in changed:
             for what, count in row.counts.items():
                 sums[what] = sums.get(what, 0) + count
-        counts = ", ".join(f"{n} {what}" for what, n in sums.items() if n)
+        counts = counted(sums)
         lines.append(f"{many(len(changed), 'pipeline')}" + (f": {counts}" if counts else ""))
     failed = next((p for p in changed if p.failed), None)
     published = next((p for p in reversed(changed) if p.state in ("published", "partial")), None)
@@ -363,7 +363,7 @@ class Terminal:
         self._notify_alike(report.name)
         if report.state == "current" or (self._detail < 0 and report.state in FINE and not report.failed):
             return
-        counts = ", ".join(f"{n} {what}" for what, n in report.counts.items() if n)
+        counts = counted(report.counts)
         line = f"{report.name}: {report.state}"
         if report.state != "error":
             line += f" ({counts})" if counts else ""

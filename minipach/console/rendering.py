@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from minipach.console.markdown import as_html
+from minipach.model.states import counted
 from minipach.support.text import byte_count, printable
 
 STATIC = Path(__file__).parent / "static"
@@ -50,6 +51,7 @@ def environment() -> Environment:
         "when": _when,
         "sentence": _sentence,
         "coded": _coded,
+        "counted": counted,
     }
     found.filters |= {"markdown": as_html, "raw": escape}
     return found

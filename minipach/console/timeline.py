@@ -24,7 +24,8 @@ class Timeline:
 
     number: of the try, from 1 · start, end: of the command · queued: when it began to wait · staged: when its set
     began, or the datum before it in the set ended · kept: when the result of its set was kept · cpu: seconds, of all
-    tries together, also of those without times · memory: the most that one used, in bytes.
+    tries together, also of those without times · memory: the most that one used, in bytes · began: when the first try
+    began to wait, where `queued` does not say it.
     """
 
     datum: Sequence[str]
@@ -38,6 +39,7 @@ class Timeline:
     kept: Sequence[float | None]
     cpu: float = 0.0
     memory: int | None = None
+    began: float | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -62,11 +64,13 @@ class Timeline:
 
     def for_workers(self) -> Timeline:
         """Return the tries as rows of workers show them: none was queued in its row, since it waits for any worker."""
-        return replace(self, queued=(None,) * len(self))
+        began = self.extent(None)[0] if len(self) else None  # both charts of a job begin at the same moment
+        return replace(self, queued=(None,) * len(self), began=began)
 
     def extent(self, published: float | None) -> tuple[float, float]:
         """Return when the first of the tries began to wait, and when the last one or the job ended."""
         low = min(chain(self.start, filter(None, self.queued), filter(None, self.staged)))
+        low = low if self.began is None else min(low, self.began)
         ended, kept = max(self.end), max(filter(None, self.kept), default=0.0)
         return low, max(ended, kept, published or 0.0, low)
 

@@ -5,6 +5,7 @@ They are text, since they are stored and printed as such. Their types let mypy f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 # --- of a pipeline, after a pass ---
@@ -40,3 +41,12 @@ ResultState = Literal[DatumKind, "stopped"]
 FAILED: tuple[DatumKind, ...] = ("failed", "lost")
 SUCCEEDED: tuple[DatumKind, ...] = ("ok", "recovered")
 ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
+
+
+# --- counts of datums in the report of a job ---
+_COUNTED = {"ran": "computed"}  # of the datums that ran, only those that succeeded
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return counts of datums for people, less zeros: `2 computed, 1 failed`."""
+    return ", ".join(f"{number} {_COUNTED.get(what, what)}" for what, number in counts.items() if number)

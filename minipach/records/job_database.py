@@ -603,8 +603,8 @@ class Ledger:
         return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, 0)
 
     def some_attempts(self, key: int, first: int, most: int) -> list[Attempt]:
-        """Return what happened to some datums of a job, in order. first: how many before them are left out."""
-        sql = f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY key LIMIT ? OFFSET ?"
+        """Return what happened to some datums of a job, failures first. first: how many before them are left out."""
+        sql = f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY kind = 'ok', key LIMIT ? OFFSET ?"
         return _attempts(self._db.execute(sql, (key, most, first)))
 
     def attempts_of(self, key: int, pipeline: str, datum: str) -> list[Attempt]:

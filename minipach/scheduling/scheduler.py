@@ -16,7 +16,7 @@ from minipach.git.maintenance import maintain
 from minipach.git.repo import Repo
 from minipach.git.worktrees import clean_up
 from minipach.model.messages import SUBJECT
-from minipach.model.states import GOING, STOPPED, PipelineState
+from minipach.model.states import GOING, STOPPED, PipelineState, counted
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
 from minipach.project.create import adopt, adopt_all
@@ -199,7 +199,7 @@ class Scheduler:
             earlier = [self.project.name_of(path) for path in sorted(moved) if path in self.project.pipelines]
             lines = [f"{SUBJECT}{', '.join([r.name for r in done] or earlier) or 'inputs as used'}", ""]
             for r in done:
-                lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
+                lines.append(f"{r.name}: {counted(r.counts)}")
                 if r.missing:
                     lines.append(f"{r.name}: {r.missing} missing")
             return "\n".join(lines).rstrip() + "\n"

@@ -314,7 +314,7 @@ def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Proble
         else:
             for end in done.failed[:_FAILURES]:
                 notify(f"failed: {end.datum}: {end.message}; {end.log}")
-            notify(f"{trial.name}: {done.ran} ran, {done.known} had a result, {len(done.failed)} failed")
+            notify(f"{trial.name}: {done.ran} computed, {done.known} had a result, {len(done.failed)} failed")
             failed = f"{many(len(done.failed), 'datum')} failed"
             fix = f"minipach exp show {trial.name}"
             found = [Problem("commit.experiment-failed", trial.where, failed, fix)] if done.failed else []

@@ -19,7 +19,7 @@ from minipach.records.job_database import Ledger
 from minipach.support.errors import Problem, problems_json
 
 # The states of datums, in the order in which people want to see them.
-STATES = ("failed", "lost", "skipped", "blocked", "to run", "reuse", "recovered", "remove", "current")
+STATES = ("failed", "lost", "skipped", "blocked", "to run", "stored", "recovered", "remove", "current")
 SORTS = ("name", "state", "seconds", "memory")
 
 
@@ -134,7 +134,7 @@ def table_of(plan: Plan, last: Mapping[str, Attempt]) -> DatumTable:
 
 
 def _row(name: str, ident: str, action: str, reason: str, last: Attempt | None) -> DatumRow:
-    state = {"run": "to run", "skip": "skipped"}.get(action, action)
+    state = {"run": "to run", "skip": "skipped", "reuse": "stored"}.get(action, action)
     if last is None or last.datum_id != ident:
         return DatumRow(name, ident, action, state, reason, reason)
     shown = reason

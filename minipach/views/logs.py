@@ -85,11 +85,20 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
                 "log.not-kept", name, f"what {datum} printed at try {number} was not kept ({one.message or one.kind})"
             )
         )
-    data = there.read_bytes()
+    return part_of_try(there.read_bytes(), tries, number)
+
+
+def part_of_try(data: bytes, tries: Sequence[Try], number: int) -> bytes:
+    """Return what a try printed, of a log with all tries in that file; all of it, where that is not known.
+
+    number: of the try, from 1. It is not known where the command itself prints lines that separate tries, or where the
+    begin of the log is missing. Of the last try it is known also then, if there are no more of these lines than tries.
+    """
     parts = NEXT_TRY.split(data)
-    same = [place for place, other in enumerate(tries) if other.log == one.log]
-    # if the command itself prints such lines, all of it is shown
-    return parts[same.index(number - 1)] if len(parts) == len(same) else data
+    same = [place for place, other in enumerate(tries) if other.log == tries[number - 1].log]
+    if len(parts) == len(same):
+        return parts[same.index(number - 1)]
+    return parts[-1] if len(parts) < len(same) and same[-1] == number - 1 else data
 
 
 def _tries(project: Project, name: str, word: str, job: str | None) -> tuple[str, Sequence[Try]]:

@@ -82,7 +82,7 @@ def test_a_schedule_on_a_real_terminal(study: Study) -> None:
     assert re.search(r"edges .*0/3.*so far, now (a|bad)\.txt, (bad|c)\.txt", shown), shown
     assert re.search(r"edges .*[12]/3.*1 failed.*left, now c\.txt|edges .*[12]/3.*left, now", shown), shown
     assert shown.startswith("reading the project ...\n")
-    assert shown.index("edges: bad.txt failed") < shown.index("edges: failed (2 ran, 1 failed)")
+    assert shown.index("edges: bad.txt failed") < shown.index("edges: failed (2 computed, 1 failed)")
     assert "no such column" in shown
     assert shown.rstrip().endswith(
         "next: minipach run-one edges:bad.txt tries it with what you change; then minipach schedule"

@@ -361,7 +361,7 @@ def test_progress_on_a_terminal_and_without_one(done: Study, tmp_path: Path) -> 
     plain = study.minipach("schedule", "edges")
     assert (plain.code, plain.out) == (0, "")
     assert "\x1b" not in plain.err and "\r" not in plain.err
-    assert "edges: published (1 ran, 3 current)" in plain.err
+    assert "edges: published (1 computed, 3 current)" in plain.err
 
 
 @pytest.mark.parametrize("arguments", [["schema"], ["status"], ["datums", "edges", "--json"]])

@@ -46,7 +46,7 @@ def test_usual_prints_plan_progress_and_end(capsys: pytest.CaptureFixture[str]) 
         "made edges a dataset",
         "edges: 2 run, 1 current",
         "edges: 2 of 2 done",
-        "edges: published (2 ran)",
+        "edges: published (2 computed)",
     ]
 
 
@@ -54,21 +54,21 @@ def test_verbose_prints_each_step_and_the_job(capsys: pytest.CaptureFixture[str]
     lines = shown(1, capsys, ended=row("edges", ran=2)).splitlines()
     assert lines[2].startswith("edges: 1 of 2 done after ")
     assert lines[3].startswith("edges: 2 of 2 done after ")
-    assert lines[-1] == f"edges: published (2 ran) [job {'f' * 32}]"
+    assert lines[-1] == f"edges: published (2 computed) [job {'f' * 32}]"
 
 
 def test_quiet_prints_failures(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(-1, capsys, ended=row("edges", "failed", ran=1, failed=1), is_failing=True).splitlines()
     assert lines == [
         "edges: a b failed: the command exited with 3",
-        "edges: failed (1 ran, 1 failed); minipach logs edges",
+        "edges: failed (1 computed, 1 failed); minipach logs edges",
     ]
 
 
 def test_the_summary_names_the_next_command() -> None:
     good = ScheduleReport((row("edges", ran=2, reused=1), row("montage", ran=1), row("old", "current")), (), None)
     assert summary(good) == [
-        "2 pipelines: 3 ran, 1 reused",
+        "2 pipelines: 3 computed, 1 reused",
         "next: minipach diff montage shows what changed",
     ]
     bad = ScheduleReport((row("edges", "failed", ran=1, failed=1),), (), None)

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import html
 import json
+import re
 import shutil
 from pathlib import Path
 from urllib.parse import quote
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from minipach.console.app import ASSETS, HEADERS, PACKED
 from minipach.console.pages.registry import PAGES
 from minipach.console.rendering import STATIC
+from minipach.planning.plan import Plan, PlannedDatum
 from minipach.project.project import Project
 from minipach.records.service_state import ServiceState, Supervising, log_of, write_state
+from minipach.views.datum_table import table_of
 from tests.fixtures.consoles import HOST, TOKEN, ask, console_of
 from tests.fixtures.leftovers import until
 from tests.fixtures.projects import Study
@@ -102,6 +105,26 @@ def test_filters_are_in_the_address() -> None:
 def test_logs_say_how_many_lines_a_filter_hides() -> None:
     assert "0 of " in ask(console_of(troubled()), "log?pipeline=edges&name=bad.txt&find=nowhere").text
     assert '<span class="sgr-red">red</span>' in ask(console_of(troubled()), "log?pipeline=edges&name=bad.txt").text
+
+
+def test_a_log_says_which_tries_it_shows() -> None:
+    console = console_of(troubled())
+    whole, first, second = (ask(console, LOG + more) for more in ("", "&try=1", "&try=2"))
+    marked = [re.findall('aria-current="page">([^<]+)<', page.text)[-1] for page in (whole, first, second)]
+    assert marked == ["all tries", "try 1", "try 2"]
+    lines = [ask(console, LOG.replace("log?", "log.json?") + more).json()["lines"] for more in ("", "&try=1", "&try=2")]
+    assert lines[0] == [*lines[1], "minipach: try 2 of 2", *lines[2]]
+
+
+def test_failures_show_the_end_of_the_last_try() -> None:
+    one, *_ = ask(console_of(troubled()), "failures.json").json()["groups"]
+    assert one["tries"] == 2 and "cannot read it" in one["log"] and "minipach: try" not in one["log"]
+    assert "End of the log of bad.txt, try 2:" in ask(console_of(troubled()), "failures").text
+
+
+def test_one_word_for_a_result_that_waits_for_the_publish() -> None:
+    step = PlannedDatum("a", "id", "reuse", "computed before")
+    assert table_of(Plan("edges", (step,)), {}).counts == {"stored": 1}
 
 
 @pytest.mark.slow

@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 
 PICTURES = os.environ.get("MINIPACH_SCREENSHOTS")  # read here: tests have none of these variables
 pytestmark = pytest.mark.slow
+# the tables with rows of fields that are wider than their box, and the fields that are not named
+HIDDEN = """[...document.querySelectorAll("table.rows")].flatMap((table) => [
+  ...(table.scrollWidth > table.parentElement.clientWidth ? [table.parentElement.ariaLabel] : []),
+  ...[...table.querySelectorAll("tbody td")]
+    .filter((cell) => cell.textContent && cell.colSpan === 1
+      && getComputedStyle(cell, "::before").content !== JSON.stringify(cell.dataset.label))
+    .map((cell) => cell.outerHTML),
+])"""
 PAGES = {
     "overview": "",
     "pipeline": "pipeline?pipeline=edges",
@@ -123,6 +131,7 @@ def test_each_page_is_accessible(browser: Browser, console: Shown, scheme: Any) 
     for name, where in PAGES.items():
         page.goto(console.link + where)
         assert page.locator("h1").count() == 1, name
+        assert not page.get_by_text("Swipe the graph").is_visible()
         assert violations(page) == [], f"{name}, {scheme}"
         screenshot(page, f"{name}-{scheme}")
     no_trouble(page)
@@ -136,6 +145,9 @@ def test_each_page_fits_a_phone(browser: Browser, console: Shown) -> None:
         page.goto(console.link + where)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 360, f"{name} is {wide} pixels wide"
+        hidden = page.evaluate(HIDDEN)
+        assert hidden == [], f"{name}: a table has to be scrolled"
+        assert page.get_by_text("Swipe the graph").is_visible() is (name == "overview")
         assert violations(page) == [], name
         screenshot(page, f"{name}-phone")
     no_trouble(page)

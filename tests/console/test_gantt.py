@@ -39,6 +39,13 @@ def test_phases_are_around_the_command() -> None:
     assert Bar("a", "ok", 3, 5).phases() == [("running", 3, 5)], "what is not known is not drawn"
 
 
+def test_lanes_by_worker_begin_when_those_by_datum_do() -> None:
+    found = Timeline(("a",), ("h",), ("ok",), (1,), (3,), (5,), (1,), (2,), (6,))
+    assert found.for_workers().queued == (None,)
+    assert found.for_workers().extent(7) == found.extent(7) == (1, 7)
+    assert Timeline((), (), (), (), (), (), (), (), ()).for_workers().began is None
+
+
 def test_times_of_long_jobs_have_hours() -> None:
     found = tries(("a", 0, 7200))
     assert ">2 h 00 min<" in as_svg(found, by_datum(found), [0], lambda _: "/")

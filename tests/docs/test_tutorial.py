@@ -34,9 +34,9 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
 
 
 def test_what_is_shown_is_compared() -> None:
-    assert matches(["...", "edges: ... ran", "..."], "a\nedges: 3 ran\nb\nc") and matches(["a", "..."], "a")
+    assert matches(["...", "edges: ... computed", "..."], "a\nedges: 3 computed\nb\nc") and matches(["a", "..."], "a")
     assert matches(["...", "b"], "b") and matches([], "anything")
-    assert not matches(["...", "edges: 2 ran"], "a\nedges: 3 ran") and not matches(["a"], "a\nb")
+    assert not matches(["...", "edges: 2 computed"], "a\nedges: 3 computed") and not matches(["a"], "a\nb")
 
 
 def test_every_block_of_a_page_is_a_step() -> None:

@@ -127,7 +127,7 @@ def test_what_has_the_content_of_a_failed_datum_is_counted_as_missing_too(study:
     done = study.minipach("schedule")
     assert done.code == 1
     assert "edges: b.txt has no result either: the same content as a.txt\n" in done.err
-    assert "edges: 1 ran, 1 failed\nedges: 2 missing" in study.git(".", "log", "--format=%B")
+    assert "edges: 1 computed, 1 failed\nedges: 2 missing" in study.git(".", "log", "--format=%B")
     assert study.outputs("edges").keys() == {"c.txt"}
 
 

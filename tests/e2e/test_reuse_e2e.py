@@ -53,7 +53,7 @@ def test_the_plan_of_the_subjects_says_three_beforehand(subjects: tuple[Study, D
         ["run", "sub-03", "new content"],
         ["reuse", "sub-05", "same content as sub-02"],
     ]
-    assert done.out.index(plan) < done.out.index("volumes: 3 ran, 1 reused\n") < done.out.index("nothing to do\n")
+    assert done.out.index(plan) < done.out.index("volumes: 3 computed, 1 reused\n") < done.out.index("nothing to do\n")
 
 
 @pytest.mark.slow

@@ -187,7 +187,7 @@ def test_a_recovered_datum_blocks_nothing_and_is_tried_again(study: Study, toget
     report = study.schedule()["edges"]
     assert report["state"] == "published" and report["failed"] == []
     assert {k: v for k, v in report["counts"].items() if v} == {"ran": 1, "recovered": 1}
-    assert study.minipach("jobs").out.splitlines()[1].endswith("  1 ran, 1 recovered")
+    assert study.minipach("jobs").out.splitlines()[1].endswith("  1 computed, 1 recovered")
     assert sorted(study.outputs("edges")) == ["a.txt"]
     assert "sorry for b.txt" in log_of(study, "b.txt")
     (row,) = study.minipach("status", "--json").json["pipelines"]

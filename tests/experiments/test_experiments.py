@@ -262,9 +262,11 @@ def test_points_of_a_second_process_join_a_run(slow_study: Study) -> None:
     bad = Sweep(slow_study, "-S", "edges.nothing=1,2")
     first.until("3 points joined, 4 more to run")
     code, out = first.end()
-    assert code == 0 and "live: 4 ran, 0 had a result\n" in out, first.said
+    assert code == 0 and "live: 4 computed, 0 had a result\n" in out, first.said
     code, out = second.end()
-    assert code == 1 and "live: 2 ran in the run of another process, 0 had a result, 2 failed\n" in out, second.said
+    assert code == 1 and "live: 2 computed in the run of another process, 0 had a result, 2 failed\n" in out, (
+        second.said
+    )
     assert "failed: a: the command exited with 3" in second.said
     assert bad.end()[0] == 2 and "exp.nothing" not in bad.said and "names params.nothing" in bad.said
     rows = {row["params"]["level"]: row["done"] for row in shown(slow_study, "live")}
@@ -279,5 +281,5 @@ def test_points_outlive_a_run_that_is_killed(slow_study: Study) -> None:
     first.until("1 point joined")
     first.process.kill()
     code, out = second.end()
-    assert code == 0 and "live: 2 ran, 0 had a result\n" in out, second.said
+    assert code == 0 and "live: 2 computed, 0 had a result\n" in out, second.said
     first.process.communicate()

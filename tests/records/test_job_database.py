@@ -135,6 +135,14 @@ def test_forced_runs_are_known_until_a_job_after_them_came_to_an_end(ledger: Led
     assert forced() == []
 
 
+def test_pages_of_a_job_begin_with_what_failed(ledger: Ledger) -> None:
+    key = ledger.start_job("j1", "edges")
+    for name in "abcde":
+        attempt(ledger, key, name, kind="failed" if name in "bd" else "lost" if name == "e" else "ok")
+    pages = [[one.datum for one in ledger.some_attempts(key, first, 2)] for first in (0, 2, 4)]
+    assert pages == [["b", "d"], ["e", "a"], ["c"]]
+
+
 def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     now = Ledger(path)

@@ -71,7 +71,7 @@ def test_a_job_is_listed(study_of_three: Study) -> None:
     assert row["started"] <= row["ended"] and row["seconds"] > 0
     titles, line = study_of_three.minipach("jobs", "edges").out.splitlines()
     assert titles.split() == ["JOB", "PIPELINE", "STATE", "CAUSE", "STARTED", "TIME", "DATUMS"]
-    assert line.startswith(row["id"][:12]) and line.endswith("2 ran, 1 failed")
+    assert line.startswith(row["id"][:12]) and line.endswith("2 computed, 1 failed")
     assert study_of_three.minipach("jobs", "-n", "1", "edges").out.count("\n") == 2
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from minipach.model.job_entries import Try
 from minipach.project.project import find_project
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set
-from minipach.views.logs import stream_all
+from minipach.views.logs import part_of_try, stream_all
 from tests.fixtures.projects import Study
 from tests.fixtures.refusals import refused
 
@@ -75,3 +76,14 @@ def test_what_failed_in_the_last_jobs_is_shown_without_asking_for_more(study: St
     assert study.minipach("logs").out.startswith("nothing failed")
     done = study.minipach("logs", "--follow")
     assert (done.code, done.refusals) == (2, [("log.nothing-runs", "")])
+
+
+def test_a_try_has_its_part_of_a_log_unless_that_is_not_sure() -> None:
+    tries = [Try("failed", 1, "", log="a"), Try("failed", 1, "", log="a"), Try("ok", 0, "", log="b")]
+    data = b"one\nminipach: try 2 of 3\ntwo\n"
+    assert [part_of_try(data, tries, number) for number in (1, 2)] == [b"one\n", b"two\n"]
+    assert part_of_try(b"three\n", tries, 3) == b"three\n"
+    forged = data + b"minipach: try 3 of 3\nforged\n"
+    assert part_of_try(forged, tries, 1) == part_of_try(forged, tries, 2) == forged
+    cut = [Try("failed", 1, "", log="a")] * 3  # the begin of the log is missing
+    assert part_of_try(data, cut, 3) == b"two\n" and part_of_try(data, cut, 1) == data

@@ -16,7 +16,7 @@ from minipach.support.errors import UserError
 from minipach.support.text import quoted
 from minipach.views.datum_table import DatumTable
 from minipach.views.good_run import last_good
-from minipach.views.logs import failures_of_last_jobs
+from minipach.views.logs import failures_of_last_jobs, part_of_try
 
 _GROUPS = 50  # failures that are shown, of one kind each
 _NAMED = 20
@@ -66,7 +66,7 @@ def failures(asked: Asked) -> Page:
                 "why": row.why if row else "",
                 "next": what_comes(row.action, row.why) if row else "",
                 **_last_good(asked, path, one.names if len(groups) < _COMPARED else ()),
-                "log": log_text(project, attempt.log, 3000).text,
+                "log": _end_of_log(project, attempt),
                 "retry": f"minipach retry {quoted(one.pipeline)}",
             }
         )
@@ -89,6 +89,16 @@ def _found(project: Project) -> tuple[tuple[_Alike, ...], int]:
         for names in sorted(alike.values(), key=len, reverse=True)[: _GROUPS - len(found)]:
             found.append(_Alike(pipeline, first[names[0]], tuple(names[:_NAMED]), len(names)))
     return tuple(found), in_all
+
+
+def _end_of_log(project: Project, attempt: Attempt) -> str:
+    """Return the end of what the last try printed; of all tries, if it printed nothing."""
+
+    def part(data: bytes) -> bytes:
+        last = part_of_try(data, [attempt.last_try] * attempt.tries, attempt.tries) if attempt.tries else data
+        return last if last.strip() else data
+
+    return log_text(project, attempt.log, 3000, part=part).text
 
 
 def _last_good(asked: Asked, path: str, names: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from minipach.model.job_entries import Attempt, Try
 from minipach.project.project import Project
 from minipach.records.job_history import all_tries, open_ledger, passes_of
 from minipach.support.errors import Problem, UserError
+from minipach.views.logs import part_of_try
 
 _LOG = 2_000_000  # bytes of a log that the page of a log reads
 _LINE = 4_000  # characters of a line of a log
@@ -40,13 +42,18 @@ class Log:
         return "\n".join(self.lines)
 
 
-def log_text(project: Project, file: str, most: int, find: str = "") -> Log:
-    """Return the end of a log. A file that is not among the project's logs counts as one that is not there."""
+def log_text(
+    project: Project, file: str, most: int, find: str = "", *, part: Callable[[bytes], bytes] | None = None
+) -> Log:
+    """Return the end of a log. A file that is not among the project's logs counts as one that is not there.
+
+    part: takes what is to be shown from what was read.
+    """
     there = log_file(project, file)
-    return Log((), 0, 0, here=False) if there is None else log_tail(there, most, find)
+    return Log((), 0, 0, here=False) if there is None else log_tail(there, most, find, part=part)
 
 
-def log_tail(file: Path, most: int, find: str = "") -> Log:
+def log_tail(file: Path, most: int, find: str = "", *, part: Callable[[bytes], bytes] | None = None) -> Log:
     """Return the last bytes of a file as lines: those that have a text."""
     try:
         with file.open("rb") as opened:
@@ -55,6 +62,7 @@ def log_tail(file: Path, most: int, find: str = "") -> Log:
             data = opened.read(most)
     except FileNotFoundError:
         return Log((), 0, 0, here=False)
+    data = part(data) if part else data
     every = data.decode("utf-8", "replace").rstrip("\n").split("\n") if data else []
     shown = [line if len(line) <= _LINE else line[:_LINE] + " …" for line in every if find in line]
     return Log(tuple(shown), len(every), max(0, size - most))
@@ -83,7 +91,7 @@ def _attempt_in(project: Project, job: str, pipeline: str, name: str) -> tuple[A
 
 
 def log(asked: Asked) -> Page:
-    """Return the page of a log: of the last attempt of a datum, of one of its tries, or of that in a job."""
+    """Return the page of a log: of the last attempt of a datum, or of that in a job; of all tries (0), or of one."""
     project = asked.reading.project()
     path = asked.pipeline(project)
     pipeline, name = project.name_of(path), asked.value("name")
@@ -92,9 +100,10 @@ def log(asked: Asked) -> Page:
         last, tries = _attempt_in(project, asked.value("job"), pipeline, name)
     if last is None:
         raise UserError(Problem("datum.no-attempt", pipeline, f'no attempt of a datum "{name}" on this machine'))
-    number = asked.number("try", len(tries), max(len(tries), 1))
-    file = tries[number - 1].log if tries else last.log
-    found = log_text(project, file or last.log, _LOG, asked.value("find"))
+    number = asked.number("try", 0, len(tries)) if tries else 0
+    file = tries[number - 1].log if number else ""
+    part = (lambda data: part_of_try(data, tries, number)) if number and file else None
+    found = log_text(project, file or last.log, _LOG, asked.value("find"), part=part)
     data = {
         "pipeline": pipeline,
         "datum": name,
@@ -107,4 +116,5 @@ def log(asked: Asked) -> Page:
         "here": found.here,
         "lines": list(found.lines),
     }
-    return Page(f"Log of {pipeline}: {name}", "log.html", data, {"log": found, "path": path})
+    of_job = {"job": asked.value("job")} if asked.value("job") else {}
+    return Page(f"Log of {pipeline}: {name}", "log.html", data, {"log": found, "path": path, "of_job": of_job})
