@@ -351,15 +351,8 @@ def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(
-    ("when", "point"),
-    [
-        ("before", "client:sbatch"),
-        ("before", "submission:Submission.note_job"),
-        ("before", "tracker:SubmissionTracker.take"),
-    ],
-)
-def test_a_scheduler_killed_as_it_submits(tmp_path: Path, slurm: Cluster, when: str, point: str) -> None:
+@pytest.mark.parametrize("point", ["client:sbatch", "submission:Submission.note_job", "tracker:SubmissionTracker.take"])
+def test_a_scheduler_killed_as_it_submits(tmp_path: Path, slurm: Cluster, point: str) -> None:
     study = on_slurm(unpublished(tmp_path / "study"))
     schedule_killed(study, "before", f"minipach.executors.slurm.{point}")
     study.schedule("--wait")
