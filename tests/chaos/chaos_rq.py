@@ -25,7 +25,7 @@ from minipach.project.project import find_project
 from minipach.records import pending_work
 from tests.chaos.edits import NEUTRAL, NEUTRAL_SCRIPT, Edits
 from tests.fixtures.leftovers import WAIT, Process, leftovers, processes
-from tests.fixtures.projects import MINIPACH, Study
+from tests.fixtures.projects import MINIPACH, PATIENCE, Study
 from tests.fixtures.redis_servers import Redis, Workers
 
 # Each run leaves a line; a second one of the same datum was for nothing.
@@ -43,7 +43,6 @@ datum_set_spec: {number: 2}
 MONTAGE = 'input: {pfs: {repo: edges, glob: "/"}}\ntransform: {cmd: [sh, code/gather.sh]}\n'
 GATHER = 'cat "$PFS"/edges/* >"$PFS/out/all.txt"\n'
 _MORE = 6  # datums that come when all are done before all kills are
-_PATIENCE = 240.0  # seconds for everything to be done once the kills are over
 
 
 @dataclass
@@ -205,14 +204,14 @@ class Chaos:
 
     def finish(self) -> None:
         """Nothing is killed any more: wait until all is done, by workers alone if the scheduler has been killed."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         project = find_project(self.study.root)
         if self.scheduler is not None:
-            self.scheduler.wait(_PATIENCE)
+            self.scheduler.wait(PATIENCE)
         self.schedule()  # of what was edited since the last one began
         while pending_work.exists(project) or (self.scheduler is not None and self.scheduler.poll() is None):
             if time.monotonic() > deadline:
-                self.summary.problems.append(f"not done after {_PATIENCE:.0f} s: {self.workers.jobs()}")
+                self.summary.problems.append(f"not done after {PATIENCE:.0f} s: {self.workers.jobs()}")
                 return
             time.sleep(0.2)
 

@@ -18,6 +18,7 @@ from tests.fixtures.projects import PATIENCE, Study
 from tests.fixtures.receivers import Serving, serving, signed
 
 
+@pytest.mark.timeout(5400)  # 200 pushes on a busy machine
 @pytest.mark.parametrize(
     ("events", "seed"), [pytest.param(6, 1, marks=pytest.mark.slow), pytest.param(200, 2, marks=pytest.mark.soak)]
 )

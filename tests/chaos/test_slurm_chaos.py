@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.edits import NEUTRAL, NEUTRAL_SCRIPT, Edits
 from tests.fixtures.leftovers import leftovers, processes, until
-from tests.fixtures.projects import Study
+from tests.fixtures.projects import PATIENCE, Study
 from tests.fixtures.slurm_cluster import Cluster, cluster, on_slurm, submissions
 
 DATUMS = 48
@@ -56,6 +56,7 @@ def strike(kind: str, slurm: Cluster, study: Study, chance: random.Random) -> bo
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(5400)  # 16 blows on a busy machine
 def test_whatever_is_killed_every_datum_is_published_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that commands can leave marks
     marks = tmp_path / "marks"
@@ -82,7 +83,7 @@ def test_whatever_is_killed_every_datum_is_published_once(tmp_path: Path, monkey
                 study.minipach("schedule")  # of the edit; or the step that would have gone on was itself ended
         edits.take_back()
         study.minipach("schedule")
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + PATIENCE
         whole = "".join(content for _, content in sorted(edits.files.items()))
         gathered = study.root / "montage/all"
         while not gathered.exists() or gathered.read_text() != whole or edits.problems("neutral"):
