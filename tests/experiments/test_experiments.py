@@ -11,7 +11,7 @@ import pytest
 from minipach.project.lock import register
 from minipach.project.project import find_project
 from tests.fixtures.consoles import ask, console_of
-from tests.fixtures.projects import MINIPACH, Study
+from tests.fixtures.projects import MINIPACH, SHOWN, Study
 
 pytestmark = pytest.mark.slow
 
@@ -222,6 +222,9 @@ def test_pipelines_without_a_last_one_are_an_error(study: Study) -> None:
     assert done.reports("exp.not-connected", "-S", "edges, other")
 
 
+GO = SHOWN / "go-points"
+
+
 class Sweep:
     """`exp run` in a process of its own."""
 
@@ -248,10 +251,10 @@ class Sweep:
 
 @pytest.fixture
 def slow_study(study: Study, tmp_path: Path) -> Study:
-    """The same pipeline, which takes its time."""
+    """The same pipeline, which waits for a file."""
     other = study.duplicate(tmp_path / "study")
     script = other.root / "edges/code/run.sh"
-    script.write_text('[ "$1" = 9 ] || sleep 2\n' + script.read_text())
+    script.write_text(f'until [ "$1" = 9 ] || [ -e {GO} ]; do sleep 0.1; done\n' + script.read_text())
     other.save("edges")
     return other
 
@@ -261,6 +264,7 @@ def test_points_of_a_second_process_join_a_run(slow_study: Study) -> None:
     second = Sweep(slow_study, "-S", "edges.level=22,23,9")
     bad = Sweep(slow_study, "-S", "edges.nothing=1,2")
     first.until("3 points joined, 4 more to run")
+    GO.touch()
     code, out = first.end()
     assert code == 0 and "live: 4 computed, 0 had a result\n" in out, first.said
     code, out = second.end()
@@ -280,6 +284,7 @@ def test_points_outlive_a_run_that_is_killed(slow_study: Study) -> None:
     second = Sweep(slow_study, "-S", "edges.level=23")
     first.until("1 point joined")
     first.process.kill()
+    GO.touch()
     code, out = second.end()
     assert code == 0 and "live: 2 computed, 0 had a result\n" in out, second.said
     first.process.communicate()

@@ -127,12 +127,17 @@ def test_a_killed_schedule_is_continued(project: Study, cluster: FakeCluster) ->
 
 
 def test_all_pods_are_followed_in_one_stream(project: Study, cluster: FakeCluster) -> None:
-    project.pipeline("edges", RUN + "datum_tries: 1\n", run='echo "sees ${images##*/}"; sleep 2; echo "ends"; exit 3\n')
+    cluster.env["MINIPACH_RUNTIME"] = "none"
+    (SHOWN / "go-pods").unlink(missing_ok=True)
+    project.pipeline("edges", RUN + "datum_tries: 1\n", run=f'echo "sees ${{images##*/}}"; {SLOW}echo ends; exit 3\n')
     images(project, 3)
     running = Background(project, "schedule")
     until("pods run", lambda: len(cluster.running()) == 3)
     names = {pod.name for pod in cluster.running()}
-    found = project.minipach("logs", "edges", "--follow")
+    follower = Background(project, "logs", "edges", "--follow")
+    until("each is followed", lambda: follower.out.count(" | sees ") == 3)
+    (SHOWN / "go-pods").touch()
+    found = follower.end()
     assert running.end().code == 1
     rows = [line.split(" | ", 1) for line in found.out.splitlines() if " | sees " in line or " | ends" in line]
     assert {name.partition(": ")[0] for name, _ in rows} == names
