@@ -17,6 +17,7 @@ from typing import IO, Literal
 
 from minipach.git import config_cache, network, settings
 from minipach.git.child_environment import child_environment, environment_at
+from minipach.git.loose_reader import LooseReader
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
 from minipach.support.errors import Problem, UserError
@@ -89,6 +90,7 @@ class Repo:
         self.path = path
         self.own = own
         self._cat: CatFile | None = None
+        self._loose = LooseReader(path)
 
     def __repr__(self) -> str:
         return f"Repo({str(self.path)!r})"
@@ -138,10 +140,9 @@ class Repo:
         if base == "HEAD" or (base == rev and rev.startswith("refs/")):
             with contextlib.suppress(UnsureError):
                 return read_ref(git_folder(self.path), base)
-        if self._cat is not None and self._cat.alive:
-            with contextlib.suppress(GitError):  # the reader ended: git says why
-                if found := self._cat.resolve(rev):
-                    return found
+        with contextlib.suppress(GitError):  # the reader ended: git says why
+            if found := self._quick.resolve(rev):
+                return found
         out = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", rev, ok=(0, 1, 128))
         return out.decode().strip() or None
 
@@ -171,6 +172,11 @@ class Repo:
             self._cat = CatFile(self.path)
         return self._cat
 
+    @property
+    def _quick(self) -> CatFile | LooseReader:
+        """What is read without a process that nobody has asked for."""
+        return self._cat if self._cat is not None and self._cat.alive else self._loose
+
     def close(self) -> None:
         """End the object reader, if one runs."""
         if self._cat is not None:
@@ -179,11 +185,10 @@ class Repo:
 
     def ls_tree(self, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
         """Return the entries of a tree, with full paths; with `recursive` only what is not a tree."""
-        if self._cat is not None and self._cat.alive:
-            with contextlib.suppress(GitError):  # the reader ended: git says why
-                found = _small_listing(self._cat, treeish, paths, recursive=recursive)
-                if found is not None:
-                    return found
+        with contextlib.suppress(GitError):  # the reader ended: git says why
+            found = _small_listing(self._quick, treeish, paths, recursive=recursive)
+            if found is not None:
+                return found
         args = ["ls-tree", "-z", "--full-tree"] + (["-r"] if recursive else []) + [treeish]
         if paths:
             args += ["--", *paths]
@@ -192,25 +197,21 @@ class Repo:
     def names(self, treeish: str) -> list[str]:
         """Return the names at the root of a tree, without what they stand for: quick for a large folder."""
         with contextlib.suppress(GitError, LookupError):
-            if self._cat is not None and self._cat.alive:
-                return [entry.path for entry in _SmallTrees(self._cat).listed(f"{treeish}^{{tree}}", "")]
+            return [entry.path for entry in _SmallTrees(self._quick).listed(f"{treeish}^{{tree}}", "")]
         out = os.fsdecode(self.git("ls-tree", "-z", "--full-tree", "--name-only", treeish))
         return out.split("\0")[:-1]
 
     def paths(self, treeish: str) -> list[str]:
         """Return the paths of all files of a tree, without what they stand for."""
-        if self._cat is not None and self._cat.alive:
-            with contextlib.suppress(GitError):  # the reader ended: git says why
-                if (found := _small_listing(self._cat, treeish, (), recursive=True)) is not None:
-                    return [entry.path for entry in found]
+        with contextlib.suppress(GitError):  # the reader ended: git says why
+            if (found := _small_listing(self._quick, treeish, (), recursive=True)) is not None:
+                return [entry.path for entry in found]
         return os.fsdecode(self.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", treeish)).split("\0")[:-1]
 
     def small_changes(self, old: str, new: str) -> list[tuple[str, TreeEntry | None, TreeEntry | None]] | None:
         """Return what differs between two commits, as (path, old entry, new entry), as git sorts it; None: ask git."""
-        if self._cat is None or not self._cat.alive:
-            return None
         with contextlib.suppress(GitError, LookupError):
-            found = _SmallTrees(self._cat).changes(f"{old}^{{tree}}", f"{new}^{{tree}}", "")
+            found = _SmallTrees(self._quick).changes(f"{old}^{{tree}}", f"{new}^{{tree}}", "")
             return sorted(found, key=lambda row: os.fsencode(row[0]))
         return None
 
@@ -325,7 +326,9 @@ _MOST_BYTES = 100_000
 _LITERAL = (":(top,literal)", ":(literal)")
 
 
-def _small_listing(objects: CatFile, treeish: str, paths: Sequence[str], *, recursive: bool) -> list[TreeEntry] | None:
+def _small_listing(
+    objects: CatFile | LooseReader, treeish: str, paths: Sequence[str], *, recursive: bool
+) -> list[TreeEntry] | None:
     """Return what `git ls-tree` lists, read from the trees; None: git must do it."""
     wanted = [path.removeprefix(word) for path in paths for word in _LITERAL if path.startswith(word)]
     if len(wanted) < len(paths) or any(not path or path.endswith("/") or "//" in path for path in wanted):
@@ -351,7 +354,7 @@ def _in_order(entry: TreeEntry) -> bytes:
 class _SmallTrees:
     """The trees of one listing. Each method raises LookupError for what is large or missing."""
 
-    def __init__(self, objects: CatFile) -> None:
+    def __init__(self, objects: CatFile | LooseReader) -> None:
         self._objects = objects
         self._known: dict[str, list[TreeEntry]] = {}
         self._bytes = 0
@@ -405,34 +408,31 @@ class _SmallTrees:
 
 
 class CatFile:
-    """One `git cat-file --batch` process: objects by id without a process per object."""
+    """The objects of a repository by their names: loose ones are read here, all others by one process.
+
+    The process (`git cat-file --batch`) begins when it is needed for the first time.
+    """
 
     def __init__(self, repo: Path) -> None:
-        self._process = subprocess.Popen(
-            ["git", "cat-file", "--batch"],
-            cwd=repo,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment_at(repo),
-            start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
-        )
+        self._repo = repo
+        self._loose = LooseReader(repo)
+        self._process: subprocess.Popen[bytes] | None = None
         self._asked = threading.Lock()  # held until all answers to what was asked are read
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in: IO[bytes] = self._process.stdin
-        self._out: IO[bytes] = self._process.stdout
+        self._closed = False
 
     @property
     def alive(self) -> bool:
-        """Whether the process still answers."""
-        return self._process.poll() is None
+        """Whether it answers: no process was needed yet, or it still runs."""
+        return not self._closed and (self._process is None or self._process.poll() is None)
 
     def close(self) -> None:
-        """End the process."""
-        with contextlib.suppress(BrokenPipeError):
-            self._in.close()
-        self._out.close()
-        self._process.wait()
+        """End the process, if one was needed."""
+        self._closed = True
+        if self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._in.close()
+            self._out.close()
+            self._process.wait()
 
     def read(self, name: str) -> bytes | None:
         """Return the content of one object, named by id or `REV:PATH` (no newline in it); None if missing."""
@@ -442,7 +442,15 @@ class CatFile:
 
     def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
         """Yield the contents of many objects, in order."""
-        for start in range(0, len(names), _CHUNK):
+        done = 0
+        for name in names:
+            try:
+                found = self._loose.find(name)
+            except UnsureError:
+                break  # the others are asked for at once
+            yield None if found is None else found.data
+            done += 1
+        for start in range(done, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
             with self._asked:
                 self._ask(chunk)
@@ -461,6 +469,9 @@ class CatFile:
         return None if answer is None else answer[1]
 
     def _answer_if_free(self, name: str) -> tuple[str, bytes] | None:
+        with contextlib.suppress(UnsureError):
+            found = self._loose.find(name)
+            return None if found is None else (found.sha, found.data)
         if "\n" in name or not self._asked.acquire(blocking=False):
             return None
         try:
@@ -470,11 +481,28 @@ class CatFile:
             self._asked.release()
 
     def _ask(self, names: Sequence[str]) -> None:
+        if self._process is None:
+            self._process = self._begin()
         try:
             self._in.write(b"".join(os.fsencode(n) + b"\n" for n in names))
             self._in.flush()
         except BrokenPipeError:  # as such it would look as if nobody read our own output any more
             raise _reader_ended() from None
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            cwd=self._repo,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment_at(self._repo),
+            start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
+        )
+        assert process.stdin is not None and process.stdout is not None
+        self._in: IO[bytes] = process.stdin
+        self._out: IO[bytes] = process.stdout
+        return process
 
     def _answer(self) -> tuple[str, bytes] | None:
         """Return the id and the content of the next object that was asked for; None if it is missing."""

@@ -113,7 +113,7 @@ def test_changes_without_a_process_are_those_of_git(tmp_path: Path) -> None:
     (repo.path / "d/run.sh").chmod(0o755)
     repo.git("add", "--", "d/run.sh")
     old = repo.commit()
-    assert repo.small_changes(old, old) is None, "no reader runs"
+    assert repo.small_changes(old, old) == []
     for path in ("a.txt", "link", "d/b.txt"):
         repo.git("rm", "--quiet", "--", path)
     repo.put("a.txt/inside", "i")
@@ -168,6 +168,8 @@ def test_thousands_of_objects_are_read_in_order(repo: Files) -> None:
     names = [big, small, ZERO] * 700
     found = [None if data is None else len(data) for data in repo.objects.read_many(names)]
     assert found == [300_000, 5, None] * 700
+    repo.git("repack", "-adq")
+    assert list(repo.objects.read_many([small, "HEAD:a.txt", ZERO])) == [b"small", b"alpha", None]
 
 
 def test_the_reader_is_started_again_when_it_has_ended(repo: Files) -> None:
@@ -186,10 +188,12 @@ def test_a_reader_that_ends_is_an_error_of_gits(
     (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     reader = CatFile(repo.path)
+    with pytest.raises(GitError, match="the object reader ended"):
+        reader.read(ZERO)
     if "read" not in does:
         until("nobody reads what we ask for", (tmp_path / "over").exists)
-    with pytest.raises(GitError, match="the object reader ended"):
-        reader.read("HEAD:a.txt")
+        with pytest.raises(GitError, match="the object reader ended"):
+            reader.read(ZERO)
     reader.close()
 
 
