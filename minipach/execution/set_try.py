@@ -18,6 +18,7 @@ from typing import Any
 
 from minipach.execution import datalad_errors
 from minipach.execution.chosen_runtime import chosen_runtime, needs_image
+from minipach.execution.datalad_settings import known_settings
 from minipach.execution.datalad_shortcuts import shortcuts
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
@@ -226,13 +227,14 @@ def _in_slot(work: WorkSet, slot: Slot, call: Callable[[Any], list[dict[str, Any
     from datalad.distribution.dataset import Dataset
 
     try:
-        dataset = Dataset(str(slot.path))
-        if _seen_bases.setdefault(slot.path, work.base) != work.base:
-            dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
-            _seen_bases[slot.path] = work.base
-        inputs = [*work.always, *([work.image] if needs_image() else ())]
-        with shortcuts(dataset.repo, slot.path, inputs, slot.place):
-            return call(dataset)
+        with known_settings(slot.main, slot.path):
+            dataset = Dataset(str(slot.path))
+            if _seen_bases.setdefault(slot.path, work.base) != work.base:
+                dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+                _seen_bases[slot.path] = work.base
+            inputs = [*work.always, *([work.image] if needs_image() else ())]
+            with shortcuts(dataset.repo, slot.path, inputs, slot.place):
+                return call(dataset)
     except Exception as error:  # datalad raises many kinds, and a worker must outlive them
         raise DataladError(f"datalad containers-run: {datalad_errors.of_error(error)}") from error
 

@@ -26,11 +26,13 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """The settings that a user has in each repository. after: those of the command line."""
+    """The settings that a user has in each repository. after: those of the command line · first, last: as listed."""
 
     before: Mapping[str, str]
     after: Mapping[str, str]
     stamps: Mapping[str, _Stamp | None]
+    first: bytes
+    last: bytes
 
 
 _around: dict[tuple[tuple[str, str], ...], _Around] = {}
@@ -42,25 +44,24 @@ def settings_of(path: Path, env: Mapping[str, str], ask: Callable[[], bytes]) ->
 
     env: what git gets · ask: runs `git config -z --list --show-origin` there.
     """
-    given = {k: v for k, v in env.items() if k in _VARIABLES or k.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))}
-    variables = tuple(sorted(given.items()))
+    variables = _variables(env)
     where = (str(path), variables)
     kept = _known.get(where)
     if kept is not None and all(_stamp(file) == stamp for file, stamp in kept.stamps.items()):
         return kept.values
     files = {file: _stamp(file) for file in _usual_files(path, env)}  # before git reads them
-    around = _around.get(variables)
-    same = around is not None and all(_stamp(file) == stamp for file, stamp in around.stamps.items())
-    own = _own_settings(path) if same else None
+    around = _known_around(variables)
+    own = _own_settings(path) if around is not None else None
     if around is not None and own is not None:
-        values = {**around.before, **own, **around.after}
+        values = {**around.before, **dict(own), **around.after}
     else:
-        rows = _rows(path, ask())
+        listed = ask()
+        rows = _rows(path, listed)
         values = {key: value for _, key, value in rows}
         for file in ({origin for origin, _, _ in rows} | _included(rows, env)) - files.keys():
             if file:
                 files[file] = _stamp(file)
-        around = _around_of(path, rows, files)
+        around = _around_of(path, rows, files, listed)
     with _lock:
         if around is not None:
             if len(_around) >= _MOST_USERS:
@@ -70,6 +71,34 @@ def settings_of(path: Path, env: Mapping[str, str], ask: Callable[[], bytes]) ->
             del _known[next(iter(_known))]
         _known[where] = _Kept(values, files)
     return values
+
+
+def listing(path: Path, env: Mapping[str, str]) -> bytes | None:
+    """Return what `git config -z --list --show-origin` prints in a linked working tree of a repository.
+
+    None: git must be asked. It must, too, until it has listed the settings of a repository in the same environment.
+    """
+    around, own = _known_around(_variables(env)), _own_settings(path)
+    if around is None or own is None:
+        return None
+    return around.first + listed_file(f"{path}/.git/config", own) + around.last
+
+
+def listed_file(file: str, rows: Sequence[tuple[str, str]]) -> bytes:
+    """Return what `git config -z --list --show-origin` prints of a file with these settings."""
+    return b"".join(os.fsencode(f"file:{file}\0{key}\n{value}\0") for key, value in rows)
+
+
+def _variables(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    given = {k: v for k, v in env.items() if k in _VARIABLES or k.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))}
+    return tuple(sorted(given.items()))
+
+
+def _known_around(variables: tuple[tuple[str, str], ...]) -> _Around | None:
+    """Return what is known of an environment, if none of its files has changed."""
+    found = _around.get(variables)
+    same = found is not None and all(_stamp(file) == stamp for file, stamp in found.stamps.items())
+    return found if same else None
 
 
 def canonical(key: str) -> str:
@@ -111,21 +140,24 @@ def _included(rows: Sequence[tuple[str, str, str]], env: Mapping[str, str]) -> s
     return found
 
 
-def _own_settings(path: Path) -> dict[str, str] | None:
-    """Return the settings of a repository's own file; None: git must be asked."""
+def _own_settings(path: Path) -> list[tuple[str, str]] | None:
+    """Return the settings of a repository's own file, in their order; None: git must be asked."""
     folder = f"{path}/.git"
     try:
         if os.path.islink(folder) or os.lstat(folder).st_uid != os.geteuid() or os.path.lexists(f"{folder}/commondir"):
             return None
         with open(f"{folder}/config", "rb") as file:
-            found = config_text.values(file.read())
+            found = config_text.pairs(file.read())
     except (OSError, config_text.NotPlainConfigError):
         return None
-    plain = not any(key.partition(".")[0] in ("include", "includeif", "extensions") for key in found)
-    return found if plain and "core.repositoryformatversion" in found else None
+    keys = {key for key, _ in found}
+    plain = not any(key.partition(".")[0] in ("include", "includeif", "extensions") for key in keys)
+    return found if plain and "core.repositoryformatversion" in keys else None
 
 
-def _around_of(path: Path, rows: Sequence[tuple[str, str, str]], files: Mapping[str, _Stamp | None]) -> _Around | None:
+def _around_of(
+    path: Path, rows: Sequence[tuple[str, str, str]], files: Mapping[str, _Stamp | None], listed: bytes
+) -> _Around | None:
     """Return the settings that do not come from a repository; None if they depend on it."""
     inside = f"{path}/.git/"
     if not os.path.isdir(inside) or any(key.partition(".")[0] in ("include", "includeif") for _, key, _ in rows):
@@ -134,7 +166,11 @@ def _around_of(path: Path, rows: Sequence[tuple[str, str, str]], files: Mapping[
     after = {key: value for file, key, value in rows if not file}
     own = {f"{path}/{name}" for name in (".git", "config", "HEAD")}
     stamps = {file: stamp for file, stamp in files.items() if not file.startswith(inside) and file not in own}
-    return _Around(before, after, stamps)
+    fields = listed.split(b"\0")[:-1]
+    raw = [b"%s\0%s\0" % pair for pair in zip(fields[::2], fields[1::2], strict=True)]
+    first = b"".join(one for one, (file, _, _) in zip(raw, rows, strict=True) if file and not file.startswith(inside))
+    last = b"".join(one for one, (file, _, _) in zip(raw, rows, strict=True) if not file)
+    return _Around(before, after, stamps, first, last)
 
 
 def _stamp(file: str) -> _Stamp | None:

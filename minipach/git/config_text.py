@@ -19,7 +19,12 @@ class NotPlainConfigError(Exception):
 
 def values(text: bytes) -> dict[str, str]:
     """Return the settings of a plain file, by their keys; of several, the last. Raises NotPlainError."""
-    return {key: value for key, value in _lines(text) if key}
+    return dict(pairs(text))
+
+
+def pairs(text: bytes) -> list[tuple[str, str]]:
+    """Return the keys and values of a plain file, in their order. Raises NotPlainError."""
+    return [(key, value) for key, value in _lines(text) if key]
 
 
 def changed(text: bytes, wanted: Mapping[str, str]) -> bytes:
