@@ -28,7 +28,7 @@ from minipach.git.annex_layout import extensions, is_plain, link_target, object_
 from minipach.git.child_environment import child_environment
 from minipach.git.clean_index import new_files
 from minipach.git.location_log import note_present
-from minipach.git.loose_objects import is_plain as has_plain_objects
+from minipach.git.plain_settings import is_plain as has_plain_objects
 from minipach.git.ref_files import UnsureError, git_folder, read_ref
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.model.repo_layout import reserved_in_pipeline

@@ -9,37 +9,23 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder
 from minipach.git.repo import TREE, GitError, Repo, lacks_objects, parse_tree
 from minipach.support.git_objects import object_id
 
 _ID = re.compile(r"[0-9a-f]{40}")
 _PRIVATE_REF = re.compile(r"refs/minipach/[0-9A-Za-z_-]+(/[0-9A-Za-z_-]+)*")  # no reflog, and no hook of ours
-# other formats, modes of files, and ways to flush them
-_OTHER_WAYS = (
-    "extensions.objectformat",
-    "extensions.refstorage",
-    "extensions.partialclone",
-    "core.sharedrepository",
-    "core.fsync",
-    "core.fsyncmethod",
-    "core.fsyncobjectfiles",
-)
 
 
 class NotPlainError(Exception):
     """The repository, or what is to be stored, has something that git must see to."""
-
-
-def is_plain(settings: Mapping[str, str]) -> bool:
-    """Return whether no setting of a repository asks for another way of storing objects and refs."""
-    return not any(name in settings for name in _OTHER_WAYS)
 
 
 class LooseObjects:

@@ -20,6 +20,7 @@ from minipach.git.child_environment import child_environment, environment_at
 from minipach.git.loose_reader import LooseReader
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
+from minipach.git.ref_transaction import run_transaction
 from minipach.support.errors import Problem, UserError
 
 GITLINK = "160000"
@@ -279,8 +280,27 @@ class Repo:
         """Run one transaction of `git update-ref --stdin`: all of the lines, or none (GitError)."""
         if lines:
             note_moves(self.common_dir, lines)
+            if self._moved(lines):
+                return
             text = "start\n" + "".join(f"{line}\n" for line in lines) + "prepare\ncommit\n"
             self.git("update-ref", "--stdin", stdin=text.encode())
+
+    def _moved(self, lines: Sequence[str]) -> bool:
+        """Run a transaction without a process; False: git must do it."""
+        try:
+            folder, given = git_folder(self.path), self.settings()
+            return run_transaction(folder, lines, given, self._kind, lambda: self.ident("COMMITTER"))
+        except (UnsureError, GitError):
+            return False
+        except OSError as error:
+            raise GitError(self.path, ["update-ref"], 1, str(error)) from None
+
+    def _kind(self, sha: str) -> str | None:
+        """Return the kind of a loose object; None: git must look."""
+        with contextlib.suppress(UnsureError):
+            found = self._loose.find(sha)
+            return None if found is None else found.kind
+        return None
 
     def refs(self, prefix: str) -> dict[str, str]:
         """Return all refs below `prefix` with the objects that they point to."""

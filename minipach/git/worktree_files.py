@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minipach.git.annex_keys import key_of_pointer
 from minipach.git.index_file import write_index
-from minipach.git.loose_objects import is_plain
+from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry
 

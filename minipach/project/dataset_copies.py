@@ -20,8 +20,9 @@ from pathlib import Path
 
 from minipach.git import config_text
 from minipach.git.index_file import write_index
-from minipach.git.loose_objects import LooseObjects, Tree, commit_text, is_plain
+from minipach.git.loose_objects import LooseObjects, Tree, commit_text
 from minipach.git.own_moves import note_moves
+from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, Repo, TreeEntry
 
