@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from minipach.execution.datalad_settings import known_settings
-from minipach.git.repo import Repo, entered, own_environment
+from minipach.git.child_environment import entered, own_environment
+from minipach.git.repo import Repo
 from tests.fixtures.repos import Files
 
 COMMITTED = '[datalad "dataset"]\n\tid = 1-2\n[datalad "containers.x"]\n\timage = a\n\timage = b\n'
