@@ -175,7 +175,7 @@ class Repo:
 
     @property
     def _quick(self) -> CatFile | LooseReader:
-        """What is read without a process that nobody has asked for."""
+        """The reader that starts no process unless somebody has asked for one."""
         return self._cat if self._cat is not None and self._cat.alive else self._loose
 
     def close(self) -> None:
