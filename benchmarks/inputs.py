@@ -2,7 +2,8 @@
 
 A `schedule` has a cost that does not depend on size; the rows of a file of one byte show it, for the first schedule of
 a project and for later ones. What the size costs is the rest. The first run of a content also verifies it against its
-key; later runs on the machine do not. The row of a checksum alone is the least that this, and an output, can cost.
+key; later runs on the machine do not. For the row "verified anew", the notes of what was verified are deleted before
+each run. The row of a checksum alone is the least that this, and an output, can cost.
 Aims: read again, 1.05 times the command alone and no extra disk; written, 2 times the command alone, no second copy.
 """
 
@@ -33,7 +34,11 @@ from common import (
 _HEAD = ("seconds", "CPU s", "less fixed ÷ alone", "the same, CPU", "extra MB at most", "MB that stay")
 _BLOCK = 512  # bytes, of st_blocks
 _READ = 'cat "$images" | wc -c > "$PFS/out/size"\n'
-_WRITE = 'cat "$images" > /dev/null\ndd if=/dev/zero of="$PFS/out/big" bs=1M count={count} status=none\n'
+# each run writes another content, so that none is there already
+_WRITE = """cat "$images" > /dev/null
+od -An -N8 -tx1 /dev/urandom > "$PFS/out/big"
+dd if=/dev/zero bs=1M count={count} status=none >> "$PFS/out/big"
+"""
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,15 @@ def _read(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> None
     first = _schedule(full, env)
     nothing = _middle([_schedule(empty, env, "--force") for _ in range(runs)])
     again = _middle([_schedule(full, env, "--force") for _ in range(runs)])
+    anew = _middle([_unverified(full, env) for _ in range(runs)])
     disk = _with_disk(full, env)
     rows = [
         _row("the command alone", alone, alone),
-        _row("its checksum alone", _checksum(root), alone),
+        _row("its checksum alone", _checksum(root / "alone" / "big.dat"), alone),
         _row("a file of one byte, the first time", begun, alone),
         _row("the first time, verified", first, alone, begun),
         _row("a file of one byte, again", nothing, alone),
+        _row("again, verified anew", anew, alone, nothing),
         _row("again", replace(again, peak=disk.peak, left=disk.left), alone, nothing),
     ]
     table(["read once", *_HEAD], rows)
@@ -88,9 +95,10 @@ def _write(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> Non
     _schedule(empty, env)
     disk = _with_disk(full, env, force=False)  # all that it writes is new
     nothing = _middle([_schedule(empty, env, "--force") for _ in range(runs)])
-    again = _middle([_schedule(full, env, "--force") for _ in range(runs)])
+    again = _middle([_written(full, env) for _ in range(runs)])
     rows = [
         _row("the command alone", alone, alone),
+        _row("its checksum alone", _checksum(root / "alone" / "out" / "big"), alone),
         _row("a file of no bytes, again", nothing, alone),
         _row("again", replace(again, peak=disk.peak, left=disk.left), alone, nothing),
     ]
@@ -110,10 +118,23 @@ def _row(what: str, cost: Cost, alone: Cost, nothing: Cost | None = None) -> Seq
     return [what, f"{cost.seconds:.2f}", f"{cost.cpu:.2f}", *rest, *disk]
 
 
-def _checksum(root: Path) -> Cost:
-    """One checksum of the file by OpenSSL, as minipach computes it."""
+def _unverified(project: Path, env: Mapping[str, str]) -> Cost:
+    """A run whose input has to be verified."""
+    for notes in (project / "images" / ".git" / "minipach").glob("verified.sqlite*"):
+        notes.unlink()
+    return _schedule(project, env, "--force")
+
+
+def _written(project: Path, env: Mapping[str, str]) -> Cost:
+    """A run whose output is new; the output of the run before is dropped first."""
+    call("git", "annex", "drop", "--quiet", "--force", "--all", cwd=project / "edges")
+    return _schedule(project, env, "--force")
+
+
+def _checksum(file: Path) -> Cost:
+    """One checksum of a file by OpenSSL, as minipach computes it."""
     code = "import hashlib, sys; hashlib.file_digest(open(sys.argv[1], 'rb'), 'sha256')"
-    done = measure([sys.executable, "-c", code, root / "alone" / "big.dat"], root)
+    done = measure([sys.executable, "-c", code, file], file.parent)
     return Cost(done.seconds, done.cpu)
 
 

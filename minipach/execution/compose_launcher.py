@@ -25,7 +25,16 @@ _PARTS = "minipach.execution.launcher"
 _LAST = "main"
 _BEGIN = "begin.sh"
 # To import these takes longer than a datum, and few need them.
-_LATER = frozenset({"hashlib", "shlex", "shutil", "subprocess", "tempfile"})
+_LATER = frozenset({"hashlib", "json", "re", "shlex", "shutil", "subprocess", "tempfile"})
+# The same functions without the enumerations of `signal`, which take longer to make than all else that is imported.
+_QUICK = {
+    "signal": """\
+try:
+    import _signal as signal  # it has numbers where `signal` has enumerations, and those take long to make
+except ImportError:
+    import signal
+"""
+}
 _FROM_PART = rf"from {re.escape(_PARTS)}\.(?P<part>\w+) import (?:\([\w,\s]+\)|\w[\w, ]*)"
 _IMPORT = re.compile(rf"(?:import (?P<module>\w+)|{_FROM_PART})\n")
 _FUTURE = "from __future__ import annotations\n"
@@ -87,7 +96,8 @@ def compose(*more: str, purpose: str = "any pipeline") -> bytes:
     parts = list(_with_imported([*sorted({*more} - {_LAST}), _LAST]))
     modules = sorted({module for part in parts for module in part.modules})
     later = [module for module in modules if module in _LATER]
-    lines = [_FUTURE, *(f"import {module}\n" for module in modules if module not in _LATER)]
+    lines = [_FUTURE, *(f"import {module}\n" for module in modules if module not in _LATER and module not in _QUICK)]
+    lines += [f"\n{_QUICK[module]}" for module in modules if module in _QUICK]
     if later:
         names = ", ".join(later)
         lines += [_CLASS, f"{names} = map(Later, {tuple(later)!r})\n".replace("'", '"')]

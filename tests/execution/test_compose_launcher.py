@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_only_the_standard_library_is_imported() -> None:
     froms = {node.module for node in imported if isinstance(node, ast.ImportFrom)}
     assert froms == {"__future__"}
     assert modules <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("gone", ["", "_signal"])
+def test_signals_need_no_undocumented_module(gone: str) -> None:
+    code = "import signal, sys; sys.modules.update(dict.fromkeys(sys.argv[1].split()))\n"
+    code += "names = {'__name__': 'launch'}; exec(sys.stdin.read(), names); print(names['signal'].__name__)"
+    words = [sys.executable, "-I", "-S", "-c", code, gone]
+    done = subprocess.run(words, input=ALL.decode(), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("signal\n" if gone else "_signal\n", "")
 
 
 def test_the_same_parts_give_the_same_bytes() -> None:

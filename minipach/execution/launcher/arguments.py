@@ -30,25 +30,25 @@ class Datum:
 
     def neutral(self, path):
         """A path as the command sees it: of two words that begin at one place, the longer one counts."""
-        if not self.words:
-            return path
-        table = {word: token for token, word in self.words}
-        words = sorted(table, key=len, reverse=True)
-        return re.sub("|".join(whole(word).pattern for word in words), lambda m: table[m[0]], path)
+        return replaced(path, {word: token for token, word in self.words})
 
     def restored(self, path):
         """An output's path with the datum's own words."""
-        if not self.words:
-            return path
-        table = dict(self.words)
-        return re.sub(
-            "|".join(sorted((whole(t).pattern for t in table), key=len, reverse=True)), lambda m: table[m[0]], path
-        )
+        return replaced(path, dict(self.words))
 
 
-def whole(word):
-    """The pattern of a whole word: not beside a letter or a digit."""
-    return re.compile(r"(?<![^\W_])" + re.escape(word) + r"(?![^\W_])")
+def replaced(text, table):
+    """A text with other words: from left to right, each that stands beside no letter or digit, the longest first."""
+    words = sorted((word for word in table if word in text), key=len, reverse=True)
+    found, at = "", 0
+    while words and at < len(text):
+        for word in words if not text[at - 1 : at].isalnum() else ():
+            if text.startswith(word, at) and not text[at + len(word) : at + len(word) + 1].isalnum():
+                found, at = found + table[word], at + len(word)
+                break
+        else:
+            found, at = found + text[at], at + 1
+    return found + text[at:]
 
 
 class Run:
@@ -148,9 +148,8 @@ def take(run, option, values):
         run.limits[kind] = number(size, "-L")
     elif option in ("-s", "-S"):
         name, _, source = value.rpartition("=")
-        if not re.fullmatch(r"MINIPACH_SECRET_[A-Za-z0-9_]+", source) or not (
-            option == "-S" or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
-        ):
+        is_secret = source.startswith("MINIPACH_SECRET_") and len(source) > len("MINIPACH_SECRET_")
+        if not (is_secret and is_identifier(source) and (option == "-S" or is_identifier(name))):
             raise Failure("not a secret: " + option + " " + value)
         if option == "-s":
             run.secrets[identifier(name, option)] = source
@@ -166,12 +165,24 @@ def take(run, option, values):
         run.recovery_stdin.append(value)
 
 
-def is_literal(found):
+def filled(word, table):
+    """A word of a command with what the table has for each {KEY}, but where the braces are the command's own."""
+    begin, *others = word.split("{")
+    found, before = begin, begin
+    for piece in others:
+        key, brace, after = piece.partition("}")
+        is_own = not brace or is_literal(before, key, after)
+        found += "{" + piece if is_own else table.get(key, "{" + key + "}") + after
+        before += "{" + piece
+    return found
+
+
+def is_literal(before, key, after):
     """Whether braces are the command's own: `${x}`, `{{x}}`, and how often (`[0-9]{2}`) in a regular expression."""
-    before, after = found.string[: found.start()], found.string[found.end() :]
     if before.endswith("$") or (before.endswith("{") and after.startswith("}")):
         return True
-    return found[1].isdigit() and re.search(r"[])]$|\\.$", before) is not None
+    before = before[:-1] if before.endswith("\n") else before
+    return key.isdigit() and (before.endswith(("]", ")")) or (before[-2:-1] == "\\" and before[-1] != "\n"))
 
 
 def take_of_datum(datum, option, values):
@@ -195,23 +206,27 @@ def take_of_datum(datum, option, values):
 
 def number(text, option, least=1):
     """A whole number. Raises Failure."""
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
+    if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < least:
         raise Failure("not a number: " + option + " " + text)
     return int(text)
 
 
+def is_identifier(text):
+    """Whether a shell can have a variable of this name."""
+    return text.isascii() and text.isidentifier()
+
+
 def identifier(text, option):
     """A name of a variable that no program loader or runtime obeys. Raises Failure."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) or re.match(
-        r"(LD|DYLD|GLIBC|APPTAINER|SINGULARITY)_|PATH$|HOME$", text
-    ):
+    obeyed = text in ("PATH", "HOME") or text.startswith(("LD_", "DYLD_", "GLIBC_", "APPTAINER_", "SINGULARITY_"))
+    if obeyed or not is_identifier(text):
         raise Failure("not a variable that can be set: " + option + " " + text)
     return text
 
 
 def assignment(text, option):
     """K=V. Raises Failure."""
-    if not re.match(r"[^=]+=", text) or text.startswith("-"):
+    if text.find("=") < 1 or text.startswith("-"):
         raise Failure("not a variable: " + option + " " + text)
     return text
 

@@ -11,8 +11,8 @@ import time
 
 from minipach.execution.launcher.arguments import Datum
 from minipach.execution.launcher.box import Box
-from minipach.execution.launcher.core import INTERRUPTED, POD, Ended, Failure, Fault, new_result, say, say_of
-from minipach.execution.launcher.datums import LOOPS
+from minipach.execution.launcher.core import INTERRUPTED, POD, Ended, Failure, Fault, Suppress, new_result, say, say_of
+from minipach.execution.launcher.datums import LOOPS, FaultsOf
 from minipach.execution.launcher.files import FOLDER, empty_folder, remove_tree
 from minipach.execution.launcher.outputs import Room
 from minipach.execution.launcher.processes import descendants, spent
@@ -95,7 +95,7 @@ class Batch:
         launcher = self.launcher
         self.current, self.over, self.is_ended, self.held, self.begun = None, False, False, b"", 0
         for fd in (self.asks, self.answers):
-            with contextlib.suppress(BlockingIOError):
+            with Suppress(BlockingIOError):
                 while os.read(fd, 1 << 16):
                     pass
         self._note_time()
@@ -123,7 +123,7 @@ class Batch:
 
     def answer(self):
         """Do what the command asks for; False: it is to be ended."""
-        with contextlib.suppress(BlockingIOError):
+        with Suppress(BlockingIOError):
             self.held += os.read(self.asks, 1 << 16)
         *lines, self.held = self.held.split(b"\n")
         self.held = self.held[-4096:]
@@ -140,7 +140,7 @@ class Batch:
             if not more and request[2] == b"last":
                 self.is_ended = True
                 return False
-            with contextlib.suppress(BlockingIOError):
+            with Suppress(BlockingIOError):
                 os.write(self.answers, request[1] + (b" 0\n" if more else b" 1\n"))
         return True
 
@@ -151,7 +151,7 @@ class Batch:
             datum, result = launcher.run.datums[index], self.results[index]
             began, cpu = time.monotonic(), spent()
             self.box.clear()
-            with contextlib.suppress(Fault):
+            with Suppress(Fault):
                 launcher._lay_out(datum, self.box)
                 launcher._recover(datum, self.box, result)
             result["seconds"] += time.monotonic() - began
@@ -171,7 +171,7 @@ class Batch:
             os.pwrite(launcher.now, b"%-19d\n" % (index + 1), 0)
             launcher.printed = 0
             self.result = new_result()
-            with launcher._faults_of(self.current, self.result):
+            with FaultsOf(launcher, self.current, self.result):
                 self._renew()
                 self.empty = launcher._lay_out(self.current, self.box)
                 self._write_env()
@@ -198,7 +198,7 @@ class Batch:
             if launcher.run.recovery:
                 self.failed.append(len(self.results))
         else:
-            with launcher._faults_of(datum, self.result), self._taken():
+            with FaultsOf(launcher, datum, self.result), self._taken():
                 launcher._take(datum, box, self.result, self.empty)
         self._close()
 
@@ -307,7 +307,7 @@ def running():
     """Processor seconds of all that runs below this process, and of what that has waited for."""
     total = 0
     for pid in descendants(os.getpid()):
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", errors="replace") as file:
+        with Suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", errors="replace") as file:
             total += sum(map(int, file.read().rpartition(")")[2].split()[11:15]))
     return total / os.sysconf("SC_CLK_TCK")
 

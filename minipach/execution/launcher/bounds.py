@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import time
 
-from minipach.execution.launcher.core import POLL
+from minipach.execution.launcher.core import POLL, Suppress
 from minipach.execution.launcher.processes import descendants, statm, threads
 
 
@@ -28,10 +27,10 @@ class Bound:
         if os.getuid() != 0:
             _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
             wanted = threads() + most
-            with contextlib.suppress(OSError, ValueError):
+            with Suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_NPROC, (wanted if hard < 0 else min(wanted, hard), hard))
             return
-        with contextlib.suppress(OSError, KeyError):
+        with Suppress(OSError, KeyError):
             with open(self.table) as file:
                 rows = [line.rstrip("\n").split(":", 2) for line in file]
             groups = {row[1]: row[2].strip("/") for row in rows}
@@ -39,7 +38,7 @@ class Bound:
             above = os.path.join(self.mounted, *(("pids", groups["pids"]) if is_first else (groups[""],)))
             for name in os.listdir(above):  # of launchers that were killed; the others are in use
                 if name.startswith("minipach-"):
-                    with contextlib.suppress(OSError):
+                    with Suppress(OSError):
                         os.rmdir(os.path.join(above, name))
             if not is_first and (is_engine or not self._enable(above)):  # they make groups, and limit these
                 return
@@ -53,7 +52,7 @@ class Bound:
 
     def _words(self, group, name):
         """The words of a group's file; the root has no type."""
-        with contextlib.suppress(FileNotFoundError), open(os.path.join(group, name)) as file:
+        with Suppress(FileNotFoundError), open(os.path.join(group, name)) as file:
             return file.read().split()
         return []
 
@@ -74,7 +73,7 @@ class Bound:
         """A message if the kernel has refused processes since the last question, or ""."""
         before = self.refused
         words: list[str] = []
-        with contextlib.suppress(OSError):
+        with Suppress(OSError):
             words = self._words(self.group, "pids.events") if self.group else []
         if "max" in words[:-1]:
             self.refused = int(words[words.index("max") + 1])
@@ -83,9 +82,9 @@ class Bound:
     def end(self):
         """Leave the group, and take it away."""
         if self.group:
-            with contextlib.suppress(OSError), open(os.path.join(self.above, "cgroup.procs"), "w") as file:
+            with Suppress(OSError), open(os.path.join(self.above, "cgroup.procs"), "w") as file:
                 file.write(str(os.getpid()))
-            with contextlib.suppress(OSError):
+            with Suppress(OSError):
                 os.rmdir(self.group)
                 if self.enabled and not any(name.startswith("minipach-") for name in os.listdir(self.above)):
                     self._write(self.above, "cgroup.subtree_control", "-pids")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
+from minipach.execution.launcher.core import Suppress
 from minipach.execution.launcher.files import disk_use, remove_tree
 
 
@@ -49,7 +49,7 @@ class Box:
         """Take away all that a datum has left. A folder that is as it was stays: to make one takes long on a disk."""
         self.peak = 0
         for folder, mode in self.modes.items():
-            with contextlib.suppress(FileNotFoundError):
+            with Suppress(FileNotFoundError):
                 if os.lstat(folder).st_mode == stat.S_IFDIR | mode and not os.listdir(folder):
                     continue
             remove_tree(folder)

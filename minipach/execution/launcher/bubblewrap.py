@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
 import stat
-import subprocess
+import tempfile
 import time
 
-from minipach.execution.launcher.core import AT_FAULT, HOME, IMAGE_PATH, NOT_FOUND
+from minipach.execution.launcher.core import AT_FAULT, HOME, IMAGE_PATH, NOT_FOUND, Suppress
 from minipach.execution.launcher.files import find_program
 from minipach.execution.launcher.namespaces import Namespaces
-from minipach.execution.launcher.processes import output_of
-from minipach.execution.launcher.runtime import TESTED, Call, devices, host_env, private_file
+from minipach.execution.launcher.processes import spawn
+from minipach.execution.launcher.runtime import TESTED, Call, devices, host_env
 from minipach.execution.launcher.shared_mounts import OWN, Shared, SharedCall
 
 
@@ -34,11 +32,11 @@ class Bubblewrap(Namespaces):
             return "not installed (bwrap)"
         if self.name == TESTED:
             return ""
-        test = ["bwrap", "--unshare-all", *self._no_more_users(), "--share-net"]
+        test = [self._program(), "--unshare-all", *self._no_more_users(), "--share-net"]
         test += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
         for pause in (0, 1, 1):  # it gives up where something below / is unmounted meanwhile
             time.sleep(pause)
-            if subprocess.run(test, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 0:
+            if output_of(test) is not None:
                 break
         else:
             return "installed, but can't make namespaces here"
@@ -84,9 +82,9 @@ class Bubblewrap(Namespaces):
         In a user namespace of its own, a command of root's could mount the host's control groups, writable.
         """
         if self.options is None:
-            said = output_of([self._program(), "--version"])
-            version = [int(n) for n in re.findall(rb"[0-9]+", said)[:2]]
-            able = version >= [0, 8] and not self.is_setuid()
+            said = output_of([self._program(), "--version"]) or b""
+            version = said.strip().rpartition(b" ")[2].split(b".")[:2]  # of "bubblewrap 0.8.0"
+            able = all(map(bytes.isdigit, version)) and list(map(int, version)) >= [0, 8] and not self.is_setuid()
             self.options = ["--unshare-user", "--disable-userns"] if able else []
         return self.options
 
@@ -101,7 +99,7 @@ class Bubblewrap(Namespaces):
         if any((path + "/").startswith(place + "/") or place.startswith(path + "/") for path in own for place in OWN):
             return None
         fd = private_file(b"".join(os.fsencode(a) + b"\0" for a in arguments), launcher.scratch)
-        with contextlib.suppress(OSError, ValueError, KeyError, AttributeError, ImportError):
+        with Suppress(OSError, ValueError, KeyError, AttributeError, ImportError):
             return Shared([self._program(), "--args", str(fd)], fd, launcher, named)
         return None
 
@@ -151,8 +149,35 @@ class Bubblewrap(Namespaces):
             return code
         if started.startswith(b"errno "):
             return NOT_FOUND if started == b"errno %d" % errno.ENOENT else AT_FAULT
-        if re.match("bwrap: Can't chdir to ", line):
+        if line.startswith("bwrap: Can't chdir to "):
             return AT_FAULT
-        if re.match("bwrap: execvp ", line):
+        if line.startswith("bwrap: execvp "):
             return NOT_FOUND if "No such file" in line else AT_FAULT
         return None
+
+
+def output_of(words):
+    """The standard output of a program, which is named by its whole path; None where it fails."""
+    reader, writer = os.pipe()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        process = spawn(words, os.environ, (), {0: nothing, 1: writer, 2: nothing})
+    finally:
+        os.close(writer)
+        os.close(nothing)
+    with open(reader, "rb") as file:
+        text = file.read()
+    return None if process.wait() else text
+
+
+def private_file(data, folder):
+    """A descriptor to read data from, that has no name anywhere."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("minipach", 0)
+        os.write(fd, data) if len(data) < 1 << 30 else None
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(data)
+        file.seek(0)
+        return os.dup(file.fileno())

@@ -7,9 +7,9 @@ import subprocess
 
 from minipach.execution.launcher.core import HOME, IMAGE_PATH, Failure
 from minipach.execution.launcher.files import find_program
-from minipach.execution.launcher.image_file import make_mount_point
 from minipach.execution.launcher.namespaces import Namespaces
 from minipach.execution.launcher.runtime import Call, devices, plain_names, shell_words
+from minipach.execution.launcher.unpacked import make_mount_point
 
 
 class Charliecloud(Namespaces):

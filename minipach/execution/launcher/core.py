@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -52,9 +51,23 @@ class NotBegun(Exception):
     """The namespaces of a set can't be used: nothing of the command has run."""
 
 
+class Suppress:
+    """Continue after errors of these kinds, as `contextlib.suppress` does. That module takes longer to import than most
+    of a start."""
+
+    def __init__(self, *kinds):
+        self.kinds = kinds
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, kind, error, trace) -> bool:
+        return kind is not None and issubclass(kind, self.kinds)
+
+
 def put(target, data):
     """Print bytes; what can't be printed is lost, and the command continues."""
-    with contextlib.suppress(OSError):
+    with Suppress(OSError):
         while data:
             data = data[os.write(target, data) :]
 
@@ -72,6 +85,19 @@ def say(text):
 def new_result():
     """The result of a datum that has not begun."""
     return {"code": 0, "fault": "", "recovered": False, "timed_out": False, "files": []}
+
+
+def as_json(value):
+    """A value as JSON, for the same reason without the module `json` where the texts are plain."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(as_json(key) + ": " + as_json(item) for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(as_json, value)) + "]"
+    if isinstance(value, str) and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return '"' + value + '"'
+    if value is None or isinstance(value, bool):
+        return {None: "null", False: "false", True: "true"}[value]
+    return repr(value) if isinstance(value, (int, float)) else json.dumps(value)
 
 
 def shown(name):

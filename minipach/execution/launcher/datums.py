@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
-import re
 import resource
 import select
 import signal
@@ -14,7 +11,7 @@ import stat
 import sys
 import time
 
-from minipach.execution.launcher.arguments import is_literal, plain_path
+from minipach.execution.launcher.arguments import filled, plain_path
 from minipach.execution.launcher.bounds import Bound, Watch
 from minipach.execution.launcher.core import (
     AT_FAULT,
@@ -28,6 +25,8 @@ from minipach.execution.launcher.core import (
     Failure,
     Fault,
     NotBegun,
+    Suppress,
+    as_json,
     new_result,
     no_part,
     put,
@@ -115,7 +114,7 @@ class Launcher:
         if self.report:
             part = os.path.join(self.report, "report.part")
             with open(part, "w") as file:
-                file.write(json.dumps({"schema": 1, **report}))
+                file.write(as_json({"schema": 1, **report}))
             os.replace(part, os.path.join(self.report, "report.json"))
 
     def _take_secrets(self):
@@ -159,7 +158,7 @@ class Launcher:
             self.trees[folder] = Tree(folder, how, self.placed, self.dataset)
         return self.trees[folder]
 
-    @reading_objects()
+    @reading_objects
     def _lay_out_own(self):
         """The pipeline's own files: `code`, what .minipach/files lists, and shared code in .minipach/code."""
         own = os.path.join(self.view, self.run.path)
@@ -167,7 +166,7 @@ class Launcher:
         tree = self._tree(self.dataset)
         listed = []
         with (
-            contextlib.suppress(OSError),
+            Suppress(OSError),
             open(os.path.join(self.dataset, ".minipach", "files"), encoding="utf-8", errors="surrogateescape") as file,
         ):
             listed = [plain_path(line) for line in file.read().split("\n") if line]
@@ -184,7 +183,7 @@ class Launcher:
     def _own_of_repo(self, tree, paths, own):
         for path in paths:
             if path.split("/", 1)[0] in tree.names():
-                with contextlib.suppress(Fault) if path != "code" else contextlib.nullcontext():
+                with Suppress(*([Fault] if path != "code" else [])):
                     tree.lay_out(path, own, lambda p: p, keep=lambda name: True, nested=False)
         if os.path.isdir(os.path.join(self.dataset, ".minipach", "code")):
             tree.lay_out(".minipach/code", self.view, lambda p: p[len(".minipach/code/") :], keep=lambda name: True)
@@ -201,7 +200,7 @@ class Launcher:
             try:
                 box = box or self.runtime.new_box(self)
                 os.pwrite(self.now, b"%-19d\n" % (index + 1), 0)
-                with self._faults_of(datum, result):
+                with FaultsOf(self, datum, result):
                     self._one(datum, box, result)
             except Ended:
                 if not self.report or not any(r["code"] == 0 for r in results):
@@ -221,22 +220,6 @@ class Launcher:
         self._mark(0)
         return results
 
-    @contextlib.contextmanager
-    def _faults_of(self, datum, result):
-        """Note what a datum is at fault for. Raises Failure for the rest."""
-        try:
-            yield
-        except Fault as fault:
-            self._fault(datum, result, str(fault))
-            if fault.beside is not None:
-                result["beside"] = self.run.datums.index(fault.beside)
-        except OSError as error:
-            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
-                raise self._failure(error) from None
-            self._fault(datum, result, "a path in /pfs/out is too long")
-        except RecursionError:
-            self._fault(datum, result, "the folders in /pfs/out are too deep")
-
     def _fault(self, datum, result, text):
         result.update(code=AT_FAULT, fault=text, files=[])
         say_of(datum, text)
@@ -247,7 +230,7 @@ class Launcher:
         return Failure((str(error.filename) + ": " if error.filename else "") + (error.strerror or str(error)))
 
     def _disk_is_full(self):
-        with contextlib.suppress(OSError):
+        with Suppress(OSError):
             found = os.statvfs(self.scratch)
             return found.f_bavail * found.f_frsize < 65536
         return False
@@ -316,7 +299,7 @@ class Launcher:
             say_of(datum, "err_cmd succeeded, so it is recovered; it has no output")
             result["recovered"] = True
 
-    @reading_objects()
+    @reading_objects
     def _lay_out(self, datum, box):
         """Place the matches below /pfs. Returns {path in the box: source} of those that are empty there."""
         self.placed.begin(self.runtime.odd, 0 if self.batch else MOST_MOUNTS)  # a loop's mounts are made already
@@ -363,9 +346,7 @@ class Launcher:
             path = datum.neutral(table.pop(name))
             table.setdefault(name[1:], pfs + "/" + name[1:] + ("/" + path if path else ""))
         table.setdefault("out", pfs + "/out")
-        return [
-            re.sub(r"\{([^{}]*)\}", lambda m: m[0] if is_literal(m) else table.get(m[1], m[0]), word) for word in words
-        ]
+        return [filled(word, table) for word in words]
 
     def _environment(self, datum, box):
         """The command's whole environment: what is allowed of the caller's, what the record names, secrets."""
@@ -454,7 +435,7 @@ class Launcher:
                 os.close(pair[0])
             os.set_blocking(status_reader, False)
             started = b""
-            with contextlib.suppress(BlockingIOError):
+            with Suppress(BlockingIOError):
                 started = os.read(status_reader, 4096)
             os.close(status_reader)
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
@@ -558,17 +539,17 @@ class Launcher:
         deadline = time.monotonic() + grace
         if grace:
             for pid in below if self.runtime.wraps else (process.pid, *below):
-                with contextlib.suppress(OSError):
+                with Suppress(OSError):
                     os.kill(pid, signal.SIGTERM)
             if not below:
-                with contextlib.suppress(OSError):
+                with Suppress(OSError):
                     os.killpg(process.pid, signal.SIGTERM)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         for pid in (*descendants(process.pid), process.pid):
-            with contextlib.suppress(OSError):
+            with Suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
+        with Suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -587,7 +568,7 @@ class Launcher:
                 continue
             if time.monotonic() >= patience:
                 for other in descendants(os.getpid()):
-                    with contextlib.suppress(OSError):
+                    with Suppress(OSError):
                         os.kill(other, signal.SIGKILL)
                 if time.monotonic() >= end:  # as of another user: a setuid program that was run without a container
                     raise Failure(f"processes that a command left can't be ended: {descendants(os.getpid())}")
@@ -622,6 +603,34 @@ class Launcher:
         if not files:
             return None
         return os.path.relpath(files[0], box.pfs if files[0].startswith(box.pfs + "/") else self.view)
+
+
+class FaultsOf:
+    """Note what a datum is at fault for meanwhile. Raises Failure for the rest."""
+
+    def __init__(self, launcher, datum, result):
+        self.launcher = launcher
+        self.datum = datum
+        self.result = result
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, kind, error, trace) -> bool:
+        why = None
+        if isinstance(error, Fault):
+            why = str(error)
+            if error.beside is not None:
+                self.result["beside"] = self.launcher.run.datums.index(error.beside)
+        elif isinstance(error, OSError):
+            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise self.launcher._failure(error) from None
+            why = "a path in /pfs/out is too long"
+        elif isinstance(error, RecursionError):
+            why = "the folders in /pfs/out are too deep"
+        if why is not None:
+            self.launcher._fault(self.datum, self.result, why)
+        return why is not None
 
 
 def same_file(one, other):

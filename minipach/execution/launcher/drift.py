@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
 import subprocess
 
-from minipach.execution.launcher.core import say
+from minipach.execution.launcher.core import Suppress, say
+from minipach.execution.launcher.files import find_program
 
 INSTALLED = '''\
 import hashlib, importlib.metadata as m, importlib.util, os, site, sys, sysconfig
@@ -92,7 +91,7 @@ def uses_python(words):
         return True
     for here, _, names in os.walk("code"):
         for name in names:
-            with contextlib.suppress(OSError), open(os.path.join(here, name), "rb") as file:
+            with Suppress(OSError), open(os.path.join(here, name), "rb") as file:
                 if name.endswith(".py") or b"python" in file.read(1 << 20):
                     return True
     return False
@@ -106,7 +105,7 @@ def report_drift(path, words, libraries):
         recorded = {k: v for k, v in recorded.items() if not k.startswith(("python3 ", "package ", "module "))}
     here = ["system: " + os.uname().sysname + " " + os.uname().machine]
     programs = os.environ["MINIPACH_PATH"]
-    python = shutil.which("python3", path=programs)
+    python = find_program("python3", programs)
     if python and "python3 python3" in recorded:
         env = {"PATH": programs, "HOME": os.path.expanduser("~"), **libraries}
         done = subprocess.run(
@@ -116,7 +115,7 @@ def report_drift(path, words, libraries):
     for name in recorded:
         kind, _, what = name.partition(" ")
         if kind in ("program", "file"):
-            there = what if kind == "file" else shutil.which(what, path=programs)
+            there = what if kind == "file" else find_program(what, programs)
             if there and os.path.isfile(there):
                 with open(there, "rb") as file:
                     here.append(name.replace(" ", ": ", 1) + " sha256:" + hashlib.sha256(file.read()).hexdigest())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
+
+from minipach.execution.launcher.core import Suppress
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def copy_file(source, target, mode):
@@ -22,7 +25,7 @@ def copy_file(source, target, mode):
 
 def remove_tree(path):
     """Delete a folder of ours. Never follows links, and never changes the mode of a file: it may be a hard link."""
-    with contextlib.suppress(OSError, RecursionError):
+    with Suppress(OSError, RecursionError):
         empty_folder(path)
         os.rmdir(path)
         return
@@ -30,16 +33,16 @@ def remove_tree(path):
     def unlock(_function, failed, _error):
         for folder in (os.path.dirname(failed), failed):
             if os.path.isdir(folder) and not os.path.islink(folder):
-                with contextlib.suppress(OSError):
+                with Suppress(OSError):
                     os.chmod(folder, 0o700)
         if os.path.isdir(failed) and not os.path.islink(failed):
             shutil.rmtree(failed, ignore_errors=True)
         else:
-            with contextlib.suppress(OSError):
+            with Suppress(OSError):
                 os.unlink(failed)
 
     if os.path.lexists(path):
-        with contextlib.suppress(RecursionError):
+        with Suppress(RecursionError):
             shutil.rmtree(path, onerror=unlock)
     if os.path.lexists(path):  # deeper than Python goes
         subprocess.run(
@@ -50,7 +53,7 @@ def remove_tree(path):
 
 def empty_folder(path, above=None):
     """Delete all that is in a folder. Raises OSError where it has no permission."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    fd = os.open(path, FOLDER, dir_fd=above)
     try:
         with os.scandir(fd) as found:
             entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
@@ -68,14 +71,14 @@ def make_temporary(folder):
     """A new folder in another, which only this user can enter."""
     while True:
         path = os.path.join(folder, "tmp." + os.urandom(6).hex())
-        with contextlib.suppress(FileExistsError):
+        with Suppress(FileExistsError):
             os.mkdir(path, 0o700)
             return path
 
 
-def find_program(name):
-    """The path of a program on PATH, or None."""
-    for folder in os.environ["PATH"].split(os.pathsep):
+def find_program(name, folders=None):
+    """The path of a program on PATH, or in other folders; or None."""
+    for folder in (folders or os.environ["PATH"]).split(os.pathsep):
         path = os.path.join(folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
@@ -90,26 +93,11 @@ def disk_use(paths):
             continue
         todo = [path]
         while todo:
-            with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+            with Suppress(OSError), os.scandir(todo.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
                     else:
-                        with contextlib.suppress(OSError):
+                        with Suppress(OSError):
                             total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
-
-
-def clear_folder(folder, keep=()):
-    """Delete what is in a folder, which stays, as a mount point has to."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if name in keep:
-            continue
-        if os.path.isdir(path) and not os.path.islink(path):
-            remove_tree(path)
-        else:
-            os.unlink(path)
-
-
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 
@@ -124,11 +123,14 @@ class Objects:
 READERS: dict[str, Objects] = {}
 
 
-@contextlib.contextmanager
-def reading_objects():
-    """While this lasts, git's processes may run; after it a command may."""
-    try:
-        yield
-    finally:
-        while READERS:
-            READERS.popitem()[1].end()
+def reading_objects(function):
+    """The same function, after which no process of git's runs any more; a command may then."""
+
+    def read(*arguments, **options):
+        try:
+            return function(*arguments, **options)
+        finally:
+            while READERS:
+                READERS.popitem()[1].end()
+
+    return read

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import stat
 
+from minipach.execution.launcher.arguments import is_identifier
+from minipach.execution.launcher.core import Suppress
 from minipach.execution.launcher.drift import report_drift
 from minipach.execution.launcher.image import Image
 
@@ -72,28 +72,37 @@ def host_root():
 
 def private_of_system(folder, deep):
     """bwrap's arguments to hide what only this user may read in a folder of the system, which matters for root."""
-    found = []
-    for here, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = os.path.join(here, name)
-            info = os.lstat(path)
-            if info.st_uid != os.getuid() or info.st_mode & (0o001 if stat.S_ISDIR(info.st_mode) else 0o004):
-                continue
-            if info.st_size:
-                found += masked(path, info.st_mode)
-            if name in folders:
-                folders.remove(name)
-        if not deep:
-            break
+    found: list[str] = []
+    todo, user = [folder], os.getuid()
+    while todo:
+        try:
+            entries = os.scandir(todo.pop())
+        except OSError:  # what this user can't list, the command can't, either
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    continue
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                is_folder = stat.S_ISDIR(info.st_mode)
+                if info.st_uid == user and not info.st_mode & (0o001 if is_folder else 0o004):
+                    found += masked(entry.path, info.st_mode) if info.st_size else []
+                elif is_folder and deep:
+                    todo.append(entry.path)
     return found
 
 
 def private_of_user(part):
     """bwrap's arguments to hide what a folder of PATH's has beside programs: a repository's .git, credentials."""
     found = []
-    with contextlib.suppress(OSError):
+    with Suppress(OSError):
         for entry in os.scandir(part):
-            if re.search(r"^\.git$|^\.env$|^\.\w+rc$|credential|secret|token", entry.name, re.IGNORECASE):
+            name = entry.name.lower()
+            is_own = name in (".git", ".env") or (name.startswith(".") and name.endswith("rc") and len(name) > 3)
+            if is_own or any(word in name for word in ("credential", "secret", "token")):
                 found += masked(entry.path, entry.stat(follow_symlinks=False).st_mode)
     return found
 
@@ -112,7 +121,8 @@ def caller_locale(caller):
         if "MINIPACH_LOCALE" in caller
         else [(n, "=", v) for n, v in caller.items()]
     )
-    return {n: v for n, _, v in pairs if re.fullmatch(r"LANG|LC_[A-Z]+", n) and v}
+    found = {n: v for n, _, v in pairs if v and is_identifier(n)}
+    return {n: v for n, v in found.items() if n == "LANG" or (n[:3] == "LC_" and n[3:].isalpha() and n.isupper())}
 
 
 def host_libraries():
@@ -136,9 +146,10 @@ def environment_parts(shown):
     """The folders that the user's environment is made of: each PATH entry's prefix, interpreters, their libraries."""
     home = os.path.realpath(os.path.expanduser("~"))
     found: dict[str, None] = {}
+    known: set[str] = set()
     for folder in os.environ["MINIPACH_PATH"].split(os.pathsep):
         if folder.startswith("/") and os.path.isdir(folder):
-            for part in prefix_parts(folder, home):
+            for part in prefix_parts(folder, home, known):
                 found[part] = None
     for value in host_libraries().values():
         found[value if "/R/" in value else os.path.join(value, "lib")] = None
@@ -163,8 +174,11 @@ def is_system(path):
     )
 
 
-def prefix_parts(folder, home, depth=0):
-    """The folders that a folder of PATH needs: its prefix, and that of the interpreters in it."""
+def prefix_parts(folder, home, known):
+    """The folders that a folder of PATH needs: its prefix, and that of the interpreters in it. known: seen before."""
+    if folder in known:
+        return
+    known.add(folder)
     prefix = os.path.dirname(folder) if os.path.basename(folder) in ("bin", "sbin", "shims", "Scripts") else folder
     if os.path.realpath(prefix) in ("/", home):
         yield folder
@@ -172,24 +186,22 @@ def prefix_parts(folder, home, depth=0):
         yield from (os.path.join(prefix, part) for part in PARTS)
     else:
         yield prefix
-    if depth > 3:
-        return
     config = os.path.join(prefix, "pyvenv.cfg")
-    with contextlib.suppress(OSError), open(config, errors="replace") as file:
+    with Suppress(OSError), open(config, errors="replace") as file:
         for line in file:
             key, _, value = line.partition("=")
             if key.strip() == "home" and os.path.isdir(value.strip()):
-                yield from prefix_parts(value.strip(), home, depth + 1)
+                yield from prefix_parts(value.strip(), home, known)
     for name in ("python3", "python", "Rscript", "julia", "node", "perl"):
         program = os.path.join(folder, name)
         if os.path.islink(program):
             real = os.path.dirname(os.path.realpath(program))
             if real != os.path.realpath(folder) and os.path.isdir(real):
-                yield from prefix_parts(real, home, depth + 1)
+                yield from prefix_parts(real, home, known)
     for site in site_folders(prefix):
         for name in sorted(os.listdir(site)):
             if name.endswith(".pth"):
-                with contextlib.suppress(OSError), open(os.path.join(site, name), errors="replace") as file:
+                with Suppress(OSError), open(os.path.join(site, name), errors="replace") as file:
                     for line in file:
                         if line.startswith("/") and os.path.isdir(line.strip()):
                             yield line.strip()

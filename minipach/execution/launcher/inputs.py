@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
-from minipach.execution.launcher.core import Failure, Fault, parents, shown
+from minipach.execution.launcher.core import Failure, Fault, Suppress, parents, shown
 from minipach.execution.launcher.files import copy_file
 from minipach.execution.launcher.git_objects import Objects, git
 from minipach.execution.launcher.reserved_names import is_pipeline, reserved_in_data, reserved_in_pipeline
@@ -215,10 +214,10 @@ class Tree:
             if os.path.basename(real) == key and os.path.isfile(real):
                 return real
         elif os.path.isfile(there) and not is_pointer(there):
-            with contextlib.suppress(Failure):  # unlocked: git knows whether it was changed
+            with Suppress(Failure):  # unlocked: git knows whether it was changed
                 if not git(self.folder, "diff-index", "--name-only", "HEAD", "--", ":(top,literal)" + name):
                     return there
-        with contextlib.suppress(Failure):
+        with Suppress(Failure):
             said = os.fsdecode(git(self.folder, "annex", "contentlocation", key)).strip()
             common = os.fsdecode(git(self.folder, "rev-parse", "--path-format=absolute", "--git-common-dir")).strip()
             for base in (self.folder, os.path.dirname(common), common):
@@ -229,7 +228,7 @@ class Tree:
     def _put(self, source, target, executable):
         # the mode is that of all links; that of an annexed content may have bits that its git mode has not
         if self.protects == PROTECTED and not executable and not os.stat(source).st_mode & 0o111:
-            with contextlib.suppress(OSError):
+            with Suppress(OSError):
                 os.link(source, target)
                 return
             if self.placed.mount(source, target):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
 
 from minipach.execution.launcher.arguments import parse
-from minipach.execution.launcher.core import AT_FAULT, IMAGE_PATH, OWN_FAILURE, Ended, Failure, Fault, put, say
+from minipach.execution.launcher.core import (
+    AT_FAULT,
+    IMAGE_PATH,
+    OWN_FAILURE,
+    Ended,
+    Failure,
+    Fault,
+    Suppress,
+    as_json,
+    put,
+    say,
+)
 from minipach.execution.launcher.datums import Launcher
 from minipach.execution.launcher.image import open_image
 from minipach.execution.launcher.runtimes import pick_runtime
@@ -48,15 +57,15 @@ def main(words):
         text = " ".join(str(failure).split())
         say("launch: " + text)
         if report:
-            with contextlib.suppress(OSError), open(os.path.join(report, "report.json"), "w") as file:
-                json.dump({"schema": 1, "failure": text}, file)
+            with Suppress(OSError), open(os.path.join(report, "report.json"), "w") as file:
+                file.write(as_json({"schema": 1, "failure": text}))
         return OWN_FAILURE
 
 
 if __name__ == "__main__":
     os.closerange(3, 64)  # what the caller left open: a shell can name descriptors of one digit only
     code = main(sys.argv[1:])
-    with contextlib.suppress(OSError):
+    with Suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)  # for Python to clear its memory takes as long as to start

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
 
-from minipach.execution.launcher.core import Failure
+from minipach.execution.launcher.core import Failure, Suppress
 from minipach.execution.launcher.processes import PRCTL
 from minipach.execution.launcher.runtime import Runtime, devices
 
@@ -31,7 +30,7 @@ def protect_devices():
         return  # a root without privileges: no sandbox can be made either
     for path in (*DEVICES, *devices()):
         flags = 0
-        with contextlib.suppress(OSError):
+        with Suppress(OSError):
             flags = os.statvfs(path).f_flag & (NO_SUID | NO_EXEC)
         name = os.fsencode(path)
         if os.path.exists(path) and (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import select
@@ -13,8 +12,8 @@ import stat
 import time
 
 from minipach.execution.launcher.box import Box
-from minipach.execution.launcher.core import OWN_FAILURE, POD, UNENDING, Failure, put
-from minipach.execution.launcher.files import clear_folder, remove_tree
+from minipach.execution.launcher.core import OWN_FAILURE, POD, UNENDING, Failure, Suppress, put
+from minipach.execution.launcher.files import remove_tree
 from minipach.execution.launcher.processes import Started
 from minipach.execution.launcher.runtime import Runtime
 
@@ -36,7 +35,7 @@ class PodBox(Box):
         """Take away all that a datum has left, and keep the folders themselves."""
         self.peak = 0
         for folder, mode in self.modes.items():
-            with contextlib.suppress(OSError):
+            with Suppress(OSError):
                 os.chmod(folder, mode)
             clear_folder(folder)
         clear_folder(self.pfs, keep=("out",))
@@ -212,10 +211,22 @@ class PodCall:
             if self.runtime.read("boot") != boot or (not has_begun and time.monotonic() >= end):
                 is_over = True
         for name, target in targets.items():
-            with contextlib.suppress(BlockingIOError):
+            with Suppress(BlockingIOError):
                 while data := os.read(readers[name], 1 << 16):
                     put(target, data)
         if not re.fullmatch(rb"[0-9]{1,3}\n", reply):
             put(targets["err"], b"its container was ended, as where it is out of memory\n")
             return 137
         return min(int(reply), 255)
+
+
+def clear_folder(folder, keep=()):
+    """Delete what is in a folder, which stays, as a mount point has to."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name in keep:
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            remove_tree(path)
+        else:
+            os.unlink(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import subprocess
 
-from minipach.execution.launcher.core import HOME, OWN_FAILURE, Failure, put
+from minipach.execution.launcher.core import HOME, OWN_FAILURE, Failure, Suppress, put
 from minipach.execution.launcher.files import find_program
 from minipach.execution.launcher.runtime import Call, Runtime, devices, host_env, plain_names
 
@@ -117,7 +116,7 @@ class Podman(Runtime):
         docker refuses them by default. podman allows them, and root could then mount the host's control groups.
         """
         for path in ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            with Suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
                 with open(path) as file:
                     profile = json.load(file)
                 for rule in profile["syscalls"]:
@@ -159,7 +158,7 @@ class Podman(Runtime):
         """The image's name in the store of podman or docker; it is loaded once."""
         known = os.path.join(self.image.cache(), self.name)
         loaded = ""
-        with contextlib.suppress(OSError), open(known) as file:
+        with Suppress(OSError), open(known) as file:
             loaded = file.read(300).strip()
         if (
             re.fullmatch(r"[\w.:/@-]+", loaded)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
 import sys
 
-from minipach.execution.launcher.core import Ended
+from minipach.execution.launcher.core import Ended, Suppress
 
 
 def process_control():
@@ -29,7 +28,7 @@ def leave_keyring():
     """Have an empty session keyring: the one that was inherited may hold keys of the user, or of another datum."""
     number = KEYCTL.get(os.uname().machine if sys.maxsize > 1 << 32 else "")
     if number is not None:
-        with contextlib.suppress(ImportError, OSError, AttributeError):
+        with Suppress(ImportError, OSError, AttributeError):
             import ctypes
 
             ctypes.CDLL(None).syscall(number, 1, None)  # KEYCTL_JOIN_SESSION_KEYRING; refused: so it is to the command
@@ -43,7 +42,7 @@ def adopt_orphans():
 def children(pid):
     """The children of a process, by any of its threads."""
     found = []
-    with contextlib.suppress(OSError, ValueError):
+    with Suppress(OSError, ValueError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children") as file:
                 found += [int(n) for n in file.read().split()]
@@ -105,23 +104,8 @@ class Signals:
 
     def drain(self):
         """Forget what woke the loop."""
-        with contextlib.suppress(BlockingIOError):
+        with Suppress(BlockingIOError):
             os.read(self.reader, 4096)
-
-
-def output_of(words):
-    """The standard output of a program, which is named by its whole path."""
-    reader, writer = os.pipe()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    try:
-        process = spawn(words, os.environ, (), {0: nothing, 1: writer, 2: nothing})
-    finally:
-        os.close(writer)
-        os.close(nothing)
-    with open(reader, "rb") as file:
-        text = file.read()
-    process.wait()
-    return text
 
 
 def spent():

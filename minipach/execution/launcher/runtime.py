@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import tempfile
 
+from minipach.execution.launcher.arguments import is_identifier
 from minipach.execution.launcher.box import Box
 from minipach.execution.launcher.core import IMAGE_PATH, Fault
 from minipach.execution.launcher.processes import leave_keyring, spawn
@@ -109,33 +108,16 @@ SHELL = 'printf s >&%d; exec %d>&-; cd -- "$1" || exit 126; shift; exec "$@"'
 
 def shell_words(status, workdir, env, words):
     """The command behind a shell that marks its begin, and the variables that a shell would not pass on."""
+    known = ("PFS", "HOME", "TMPDIR", "PATH", "TERM", "TZ", "LANG", "XDG_CACHE_HOME")
+    ours = ("LC_", "MINIPACH_", "PACH_", "PPS_", "CUDA_", "NVIDIA_")
     odd = [
         k + "=" + v
         for k, v in env.items()
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", k)
-        or not (
-            re.search("[a-z]", k)
-            or re.match(
-                r"(PFS|HOME|TMPDIR|PATH|TERM|TZ|LANG|LC_\w+|XDG_CACHE_HOME|(MINIPACH|PACH|PPS|CUDA|NVIDIA)_\w+)$", k
-            )
-        )
+        if not is_identifier(k) or not (k != k.upper() or k in known or k.startswith(ours))
     ]
     if "=" in words[0]:
         raise Fault("the command's name holds an equals sign: " + words[0])
     return ["/bin/sh", "-c", SHELL % (status, status), "sh", workdir or ".", *(["env", *odd] if odd else []), *words]
-
-
-def private_file(data, folder):
-    """A descriptor to read data from, that has no name anywhere."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("minipach", 0)
-        os.write(fd, data) if len(data) < 1 << 30 else None
-        os.lseek(fd, 0, os.SEEK_SET)
-        return fd
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(data)
-        file.seek(0)
-        return os.dup(file.fileno())
 
 
 def host_env():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
 import resource
 import signal
 import sys
 
-from minipach.execution.launcher.core import HOME, OWN_FAILURE, NotBegun
+from minipach.execution.launcher.core import HOME, OWN_FAILURE, NotBegun, Suppress
 from minipach.execution.launcher.files import find_program
 from minipach.execution.launcher.namespaces import (
     BIND,
@@ -85,9 +83,9 @@ class Shared:
         try:
             while b"}" not in text and (piece := os.read(said, 4096)):
                 text += piece
-            pid = re.search(rb'"child-pid": ([0-9]+)', text)
-            if pid:
-                mounts = os.open(f"/proc/{int(pid[1])}/ns/mnt", os.O_RDONLY)
+            pid = text.partition(b'"child-pid": ')[2].split(b",")[0].strip(b" \n}")
+            if pid.isdigit():
+                mounts = os.open(f"/proc/{int(pid)}/ns/mnt", os.O_RDONLY)
         finally:
             os.close(goes)  # it continues
             while piece := os.read(failed, 4096):
@@ -95,7 +93,7 @@ class Shared:
             os.close(said)
             os.close(failed)
             process.wait()
-            with contextlib.suppress(ChildProcessError):  # what bubblewrap had started, and has left to the launcher
+            with Suppress(ChildProcessError):  # what bubblewrap had started, and has left to the launcher
                 while True:
                     os.waitpid(-1, 0)
             if b"bwrap: execvp /: " not in error and mounts is not None:
@@ -180,7 +178,7 @@ class Shared:
         self.proc = kept[0]
         for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
             if fd > 2 and fd not in kept:
-                with contextlib.suppress(OSError):
+                with Suppress(OSError):
                     os.close(fd)
         self.mounts = mounts
         self._check(self.library.setns(users, NEW_USERS), "setns")
@@ -293,7 +291,7 @@ class Shared:
     def _launcher_is_gone(self):
         import _socket
 
-        with contextlib.suppress(BlockingIOError):
+        with Suppress(BlockingIOError):
             return not self.channel.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         return False
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import sys
 
-from minipach.execution.launcher.core import Fault, shown
+from minipach.execution.launcher.core import Fault, Suppress, shown
 from minipach.execution.launcher.files import FOLDER
 
 
@@ -16,7 +15,7 @@ def open_folders(path):
     """Let us into all folders below one that a command has written to, and may write to now. Follows no link."""
     for _, folders, _, fd in os.fwalk(path):
         for name in folders:
-            with contextlib.suppress(OSError):
+            with Suppress(OSError):
                 found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 os.chmod(f"/proc/self/fd/{found}", 0o700)
                 os.close(found)
