@@ -3,7 +3,11 @@
 # This file is a shell script up to the next line of quotes, and Python after it. To compile it takes longer than all
 # else at a start, so the result is kept in the user's own cache, under the hash of the file.
 run='
-import marshal, os, sys
+import sys
+if sys.version_info < (3, 9):
+    sys.stderr.write("launch: needs Python 3.9 or later, not " + sys.version.split()[0] + "\n")
+    sys.exit(125)
+import marshal, os
 try:
     from _blake2 import blake2b
 except ImportError:

@@ -26,9 +26,6 @@ from minipach.execution.launcher.runtimes import pick_runtime
 def main(words):
     """The exit code."""
     report = os.environ.pop("MINIPACH_REPORT", "")
-    if sys.version_info < (3, 9):  # noqa: UP036
-        say("launch: needs Python 3.9 or later, not " + sys.version.split()[0])
-        return OWN_FAILURE
     os.environ.setdefault("MINIPACH_PATH", os.environ.get("PATH") or IMAGE_PATH)
     os.environ["PATH"] = os.environ["MINIPACH_PATH"] + ":/usr/sbin:/sbin"
     launcher: Launcher | None = None
