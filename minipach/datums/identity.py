@@ -46,29 +46,23 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
     """
     t = pipeline.transform
     transform: dict[str, Any] = {"cmd": list(t.cmd), "out": pipeline.out, "pipeline": pipeline.path}
+    optional: dict[str, Any] = {
+        "stdin": list(t.stdin),
+        "env": dict(t.env),
+        "accept_return_code": list(t.accept_return_code),
+        "working_dir": t.working_dir,
+        "err_cmd": list(t.err_cmd),
+        "err_stdin": list(t.err_stdin),
+        # by name only: nothing that is kept may contain a value
+        "secrets": [[s.env_var, s.name, *([s.file] if s.file else [])] for s in t.secrets],
+        "datum_batching": t.batching,
+        "inputs": "writable" if pipeline.writable_inputs else "",
+        "salt": pipeline.salt,
+    }
     # what isn't used is left out, so that a later version can add a field and keep every id
-    if t.stdin:
-        transform["stdin"] = list(t.stdin)
-    if t.env:
-        transform["env"] = dict(t.env)
-    if t.accept_return_code:
-        transform["accept_return_code"] = list(t.accept_return_code)
-    if t.working_dir:
-        transform["working_dir"] = t.working_dir
-    if t.err_cmd:
-        transform["err_cmd"] = list(t.err_cmd)
-    if t.err_stdin:
-        transform["err_stdin"] = list(t.err_stdin)
-    if t.secrets:  # by name only: nothing that is kept may contain a value
-        transform["secrets"] = [[s.env_var, s.name, *([s.file] if s.file else [])] for s in t.secrets]
-    if t.batching:
-        transform["datum_batching"] = True
+    transform |= {name: value for name, value in optional.items() if value}
     if not pipeline.network:
         transform["network"] = False
-    if pipeline.writable_inputs:
-        transform["inputs"] = "writable"
-    if pipeline.salt:
-        transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":
         transform["every_job"] = _states(commits or {})
     return IdentityRecipe(

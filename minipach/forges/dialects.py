@@ -39,6 +39,7 @@ class Forge(ABC):
     description = 140  # characters of a status
     needs_url = False  # of a status
     tells_bots = False  # whether a comment says that a program wrote it
+    _account_id = "id"  # the field of an account
 
     def __init__(self, api: Api, repo: str, number: str) -> None:
         self.api = api
@@ -53,7 +54,7 @@ class Forge(ABC):
             if error.status in (403, 404):
                 return None
             raise
-        return str(_pick(found, "id") or "") or None
+        return str(_pick(found, self._account_id) or "") or None
 
     def comments(self) -> Iterator[Comment]:
         """Yield the comments of the pull request, page by page."""
@@ -186,18 +187,9 @@ class Bitbucket(_Bitbucket):
 
     limit = 32_768
     needs_url = True
+    _account_id = "uuid"
     _edit_verb = "PUT"
     _states: Mapping[State, str] = {"success": "SUCCESSFUL", "failure": "FAILED", "pending": "INPROGRESS"}
-
-    def author(self) -> str | None:
-        """Return the id of the account; None: a token of a repository has none."""
-        try:
-            found = self.api.ask("GET", "/user")
-        except AnswerError as error:
-            if error.status in (403, 404):
-                return None
-            raise
-        return str(_pick(found, "uuid") or "") or None
 
     def _comments(self) -> str:
         return f"/repositories/{self.repo}/pullrequests/{self.number}/comments"

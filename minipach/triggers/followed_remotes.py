@@ -7,11 +7,11 @@ name takes part. A branch is fast-forwarded, or merged if only commits of minipa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, is_dataset
-from minipach.project.lock import register
+from minipach.project.lock import Claims, register
 from minipach.project.project import Project
 from minipach.project.settings import local_setting, network_limit
 from minipach.publish import results_exchange
@@ -37,6 +37,13 @@ def having(project: Project, remotes: Collection[str]) -> Iterator[tuple[str, Re
             repo.close()
 
 
+@contextlib.contextmanager
+def unattended_claims(project: Project, notify: Callable[[str], None]) -> Iterator[Claims]:
+    """Yield the claims of an exchange with remotes at which nobody answers questions."""
+    with register(project.local.lock, (), wait=True, notify=notify) as claims, unattended(network_limit(project.repo)):
+        yield claims
+
+
 def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     """Bring what was pushed to the remotes into the repos of the project; return what could not be done."""
     remotes = followed(project)
@@ -47,10 +54,7 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def notify(line: str) -> None:
         reporter.report(Message(line))
 
-    with (
-        register(project.local.lock, (), wait=True, notify=notify) as claims,
-        unattended(network_limit(project.repo)),
-    ):
+    with unattended_claims(project, notify) as claims:
         for path, repo, remote in having(project, remotes):
             if who := claims.obtain(path):
                 notify(f"{path}: left for a later pass: {who} works on it")

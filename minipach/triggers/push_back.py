@@ -9,19 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo
 from minipach.model.repo_layout import RESULTS
-from minipach.project.lock import register
 from minipach.project.project import Project
-from minipach.project.settings import network_limit
 from minipach.publish import results_exchange
 from minipach.publish.push_pull import BUSY, DIVERGED, HELD, LATE, route, send, sent_branches
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem
 from minipach.triggers import bare_repos
 from minipach.triggers.commit_messages import NOTES
-from minipach.triggers.followed_remotes import followed, having
+from minipach.triggers.followed_remotes import followed, having, unattended_claims
 from minipach.triggers.heard_lines import write_request
 
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
@@ -38,10 +35,7 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def notify(line: str) -> None:
         reporter.report(Message(line))
 
-    with (
-        register(project.local.lock, (), wait=True, notify=notify) as claims,
-        unattended(network_limit(project.repo)),
-    ):
+    with unattended_claims(project, notify) as claims:
         known = [(path, remote) for path, _, remote in bare]
         routes = [
             route(project, repo, path, remote) for path, repo, remote in _behind(project, having(project, remotes))

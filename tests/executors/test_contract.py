@@ -15,6 +15,7 @@ from minipach.execution.run_set import stop_early
 from minipach.executors.base import Executor
 from minipach.executors.in_process import Memory, MemoryExecutor
 from minipach.executors.local.executor import LocalExecutor
+from minipach.executors.registry import BACKENDS, backend
 from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.slurm.executor import SlurmExecutor
 from minipach.git.repo import Repo
@@ -153,7 +154,7 @@ ENGINES: dict[str, Callable[[Study], contextlib.AbstractContextManager[Callable[
     "kubernetes": _kubernetes,
 }
 WITH_PROCESSES = [name for name in ENGINES if name != "memory"]
-LASTING = [name for name in ENGINES if name != "local"]
+LASTING = [name for name in ENGINES if name not in BACKENDS or backend(name).lasting]
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 import redis
@@ -315,19 +316,29 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _start_worker(project: Project, folder: Path, pid_file: Path, slots: int | None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "minipach", "-C", str(project.root), "worker"]
-    if slots is not None:
-        command += ["-j", str(slots)]
+    words = ("worker", *(("-j", str(slots)) if slots is not None else ()))
     with (folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=child_environment(),
-            start_new_session=True,
-            cwd=project.root,
-        )
+        return start_minipach(project, words, log, pid_file)
+
+
+def start_minipach(project: Project, words: Sequence[str], log: IO[bytes], pid_file: Path) -> subprocess.Popen[bytes]:
+    """Start a command of minipach in the background, and write the number of its process.
+
+    Args:
+        project: The project.
+        words: The command and its options.
+        log: Receives what it prints.
+        pid_file: The file for the number.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minipach", "-C", str(project.root), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=child_environment(),
+        start_new_session=True,
+        cwd=project.root,
+    )
     pid_file.write_text(f"{process.pid}\n")
     return process
 

@@ -7,13 +7,12 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minipach.executors.rq.private_server import BackgroundService, write_private
+from minipach.executors.rq.private_server import BackgroundService, start_minipach, write_private
 from minipach.git.child_environment import child_environment
 from minipach.project.project import Project
 from minipach.storage.private_store import PARTS, program, read_credentials, read_ports, write_ports
@@ -67,18 +66,8 @@ def start_receiver(project: Project, notify: Callable[[str], None], is_serving: 
     if is_serving():
         notify("receiver: another minipach serve runs; start it again, so that it hears the S3 server")
         return
-    command = [sys.executable, "-m", "minipach", "-C", str(project.root), "serve", "--port", "0"]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=child_environment(),
-            start_new_session=True,
-            cwd=project.root,
-        )
-    mine.pid_file.write_text(f"{process.pid}\n")
+        process = start_minipach(project, ("serve", "--port", "0"), out, mine.pid_file)
     deadline = time.monotonic() + _START
     while not is_serving() and time.monotonic() < deadline:
         if process.poll() is not None:
