@@ -14,7 +14,7 @@ from minipach.support.streams import open_all
 
 
 def program() -> None:
-    """Entry point of the `minipach` program: `app.main`, and then the process ends at once where nobody minds.
+    """Run `app.main`, and then end the process at once where nobody minds. It is the entry point of `minipach`.
 
     To take millions of small objects apart, one by one, takes Python as long as a good part of a plan.
     """

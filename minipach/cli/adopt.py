@@ -135,7 +135,7 @@ class _Walk:
         self.rows.append({**names, **more, **notes})
 
     def _write(self, step: AdoptionStep) -> list[str]:
-        """Write the files of a step; their paths in the project."""
+        """Write the files of a step, and return their paths in the project."""
         from minipach.templates.create import commit, write
 
         files = write(self.found.project, step.pipeline, step.draft)

@@ -222,7 +222,7 @@ def say_used(project: Project, name: str, *, committed: bool) -> None:
 
 
 def _say_not_installed(project: Project) -> None:
-    """Without this line, a fresh clone looks as if it had no pipelines."""
+    """Say what is not installed: without this line, a fresh clone looks as if it had no pipelines."""
     away = [path for path in project.not_installed if (project.root / path).is_dir()]
     for path in sorted(set(project.not_installed) - set(away))[:NAMED]:  # not even its folder is there
         fix = f"to remove it, git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
@@ -292,7 +292,7 @@ def colours(stream: Any) -> bool:
 
 
 def paint(text: str, code: str) -> str:
-    """`text` in a colour (an SGR code such as 31), where stdout shows colours."""
+    """Return `text` in a colour (an SGR code such as 31), where stdout shows colours."""
     return f"\x1b[{code}m{text}\x1b[0m" if colours(sys.stdout) else text
 
 

@@ -44,7 +44,7 @@ def _datums(node: Input, snapshots: Snapshots) -> list[Datum]:
 
 
 def _order(node: Input) -> tuple[Any, ...]:
-    """Sorts members by input name; the rest of an input breaks ties: the order in the spec never counts."""
+    """Return the order of members: by input name, then by the rest of an input. The order in the spec never counts."""
     if isinstance(node, Combination):
         members: list[tuple[Any, ...]] = sorted(_order(member) for member in node.members)
         return (members[0][0], 1, node.kind, *members)

@@ -73,7 +73,7 @@ class _Reader:
     folder: PlainFolder | None = None
 
     def read(self, repo: Repo, commit: str, sub: str) -> bool:
-        """Add the files of a commit below `sub`; whether it is a pipeline's repo."""
+        """Add the files of a commit below `sub`, and return whether it is a pipeline's repo."""
         entries = repo.ls_tree(commit, recursive=True)
         if self.folder is not None:
             self._add_folder(repo, entries, self.folder)
@@ -116,7 +116,7 @@ class _Reader:
             child.close()
 
     def _leave(self, subdatasets: set[str]) -> int:
-        """Remove subdatasets with all that is inside of them; how many files."""
+        """Remove subdatasets with all that is inside of them, and return how many files."""
         inside = {
             where
             for where in (*self.nested, *self.missing)
@@ -137,7 +137,7 @@ class _Reader:
             self.files[prefix + entry.path] = FileEntry(content, kind, entry.mode == EXECUTABLE, entry.sha, key, sub)
 
     def update(self, repo: Repo, old: str, new: str, was_pipeline: bool) -> int | None:
-        """Apply what differs between two root trees; how many paths, or None if all must be read again."""
+        """Apply what differs between two root trees, and return how many paths, or None if all must be read again."""
         try:
             out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
         except GitError:
@@ -176,7 +176,7 @@ class _Reader:
         return count + len(self.files) - before
 
     def _update_folder(self, repo: Repo, out: Sequence[bytes], folder: PlainFolder) -> int:
-        """Apply what `diff-tree` says of a plain folder; how many paths."""
+        """Apply what `diff-tree` says of a plain folder, and return how many paths."""
         added = []
         count = 0
         for meta, name in zip(out[::2], out[1::2], strict=False):

@@ -370,7 +370,7 @@ def _container_names(project: Project, repo: _Branches) -> set[str]:
 
 
 def _cached_digest(project: Project, path: Path) -> str:
-    """SHA-256 of an image file (of its archive, for a folder), remembered by size and time of change."""
+    """Return the SHA-256 of an image file (of its archive, for a folder), remembered by size and time of change."""
     stamp = _stamp(path)
     memo = project.local.image_digests / hashlib.sha256(os.fsencode(path)).hexdigest()
     if memo.is_file():

@@ -52,7 +52,7 @@ def _from_recipe(repo: Repo, image: Image, recipe: ImageRecipe) -> list[TreeEntr
 
 
 def _into_annex(repo: Repo, file: Path, key: str | None = None) -> str:
-    """Move a file into the annex; its key."""
+    """Move a file into the annex, and return its key."""
     key = key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(file))).strip()
     annex(repo, "setkey", key, str(file))
     return key

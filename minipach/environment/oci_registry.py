@@ -78,7 +78,7 @@ def _reference(text: str) -> tuple[str, str, str] | None:
 
 
 def fetch(reference: Reference, target: Path) -> str:
-    """Write the image as an archive (apptainer: as a SIF file) to `target`; its digest (hex), "" if unknown.
+    """Write the image as an archive (apptainer: as a SIF file) to `target`. Return its digest (hex), "" if unknown.
 
     The first program on PATH that can do it does. UserError, in one line, if none can.
     """

@@ -37,7 +37,7 @@ _IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
 
 @contextmanager
 def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> Iterator[None]:
-    """Within this, datalad runs in a slot without asking for what is known, and saves all, past rules and hooks.
+    """Let datalad run in a slot without asking for what is known, and save all, past rules and hooks.
 
     repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get · place: a
     number that distinguishes this slot from those beside it.

@@ -123,7 +123,7 @@ def _size(path: Path) -> int:
 
 
 def memory_below(pid: int) -> int | None:
-    """Resident bytes of the command that a launcher below process `pid` runs in `slot`; None: there is none to see.
+    """Return the resident bytes of the command that a launcher below `pid` runs in `slot`; None: there is none to see.
 
     The launcher makes its command a session of its own: so what datalad and git do beside it does not count.
     """

@@ -140,7 +140,7 @@ class BadOutputError(Exception):
 
 
 def _check_output(path: str) -> None:
-    """DataLad 1.7 can't rerun what adds a path with a backslash, nor anything where a path has a line break.
+    """Refuse what DataLad 1.7 can't rerun: a path with a backslash, and anything where a path has a line break.
 
     It reads `git ls-files` with a pattern that ends at a line break, and takes backslashes for Windows' separators.
     """
@@ -167,7 +167,7 @@ def check_new_names(slot: Slot) -> None:
 
 
 def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
-    """(path, mode, blob) of what the run added."""
+    """Return (path, mode, blob) of what the run added."""
     out = repo.git("diff-tree", "-r", "-z", "--no-renames", base, head).split(b"\0")
     rows = []
     for meta, path in zip(out[::2], out[1::2], strict=False):
@@ -180,7 +180,7 @@ def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
 def _describe(
     work: WorkSet, index: int, changed: list[_Row], report: DatumReport, author: str, seconds: float
 ) -> dict[str, Any]:
-    """`result.json` of a datum, with its outputs as the command wrote them: below its place, under neutral names."""
+    """Return `result.json` of a datum, with its outputs as the command wrote them: at its place, by neutral names."""
     seen = {final: visible for visible, final in report.files}
     files = [[seen[path], mode, blob] for path, mode, blob in changed]
     return {**work.datums[index], "forced": work.forced, "author": author, "seconds": round(seconds, 3), "files": files}

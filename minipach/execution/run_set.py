@@ -44,13 +44,13 @@ class _Stop:
 
 
 def stop_early() -> bool:
-    """Have the set of several datums that runs end with those that are finished; False if there is none."""
+    """Have the set of several datums that runs end with those that are finished. Return False if there is none."""
     _Stop.asked = True
     return _Stop.can_finish
 
 
 def is_stopping() -> bool:
-    """Whether this process shall end: what a set gives from then on is a part of what it was to give."""
+    """Return whether this process shall end: what a set gives from then on is a part of what it was to give."""
     return _Stop.asked
 
 
@@ -281,7 +281,7 @@ def _results(
 
 
 def _cpu() -> float:
-    """Processor time, in seconds, of all children of this process that have ended."""
+    """Return the processor time, in seconds, of all children of this process that have ended."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
 

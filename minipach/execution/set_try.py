@@ -183,7 +183,7 @@ def _printing_through(filters: Sequence[Filter]) -> Iterator[None]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """This process's environment, for datalad's child, with these variables for a while."""
+    """Have datalad's child see this environment with these variables for a while."""
     with entered(own_environment(values)):
         yield
 
@@ -193,7 +193,7 @@ _QUIETLY = {"on_failure": "ignore", "result_renderer": "disabled", "return_type"
 
 
 def _containers_run(work: WorkSet, slot: Slot) -> tuple[int, Mapping[str, Any]]:
-    """`datalad containers-run`, in this warm process; the command's exit code, and datalad's record.
+    """Run `datalad containers-run` in this warm process. Return the command's exit code and datalad's record.
 
     datalad saves nothing (`explicit`): it would start 40 processes for that.
     """
@@ -218,7 +218,7 @@ def _containers_run(work: WorkSet, slot: Slot) -> tuple[int, Mapping[str, Any]]:
 
 
 def _save(work: WorkSet, slot: Slot) -> None:
-    """`datalad save` of all that is new in a slot."""
+    """Run `datalad save` on all that is new in a slot."""
     _need_success(_in_slot(work, slot, lambda dataset: dataset.save(message=work.title(), recursive=True, **_QUIETLY)))
 
 

@@ -32,7 +32,7 @@ class HopelessError(StagingError):
 
 
 def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True, fresh: bool = False) -> int:
-    """Place the files below `slot`; the bytes that they hold.
+    """Place the files below `slot`, and return the bytes that they hold.
 
     share: whether links to the source are safe, which is so only where the command gets them read-only: a hard link,
     or a symbolic one to a large content on another disk, which the launcher mounts; else a reflink where the file

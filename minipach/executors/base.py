@@ -46,7 +46,7 @@ class Executor(Protocol):
         ...
 
     def expect(self, datums: int) -> None:
-        """So many datums are to run soon: start what takes its time to start."""
+        """Start what takes its time to start: so many datums are to run soon."""
         ...
 
     def submit(self, sets: Sequence[WorkSet]) -> None:
@@ -74,7 +74,7 @@ class Executor(Protocol):
         ...
 
     def discard(self, ids: Collection[str] | None = None) -> set[str]:
-        """Drop the sets that have not started (of these ids); which they were."""
+        """Drop the sets that have not started (of these ids), and return which they were."""
         ...
 
     def leave(self, repo: Repo) -> None:

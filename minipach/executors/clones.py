@@ -211,7 +211,7 @@ class Clones:
 
 
 def trim(clones: Clones, most: int) -> int:
-    """Drop contents that were not used for longest, until the clones hold at most so many bytes; how many went.
+    """Drop what was not used for longest, until the clones hold at most so many bytes. Return how many went.
 
     Only what git-annex finds elsewhere goes.
     """

@@ -165,6 +165,6 @@ class MemoryExecutor:
                 del self._reported[name]
 
     def close(self) -> None:
-        """There is nothing to give back, and not lasting sets end."""
+        """Drop the sets if they do not outlive the executor. There is nothing else to give back."""
         if not self._lasting:
             self.cancel()

@@ -79,7 +79,7 @@ class Capacity:
         return share
 
     def take_if_fits(self, kind: ResourceClass) -> Share | None:
-        """Take the share of a set; None if it does not fit now."""
+        """Take the share of a set. Return None if it does not fit now."""
         return self.take(kind) if self.fits(kind) else None
 
     def release(self, share: Share) -> None:

@@ -81,7 +81,7 @@ def detect(env: Mapping[str, str]) -> Surroundings:
 
 
 def _actions(env: Mapping[str, str]) -> Surroundings:
-    """GitHub's variables, which Gitea and Forgejo set, too."""
+    """Return GitHub's variables, which Gitea and Forgejo set, too."""
     server = env.get("GITHUB_SERVER_URL", "https://github.com").rstrip("/")
     url = env.get("GITHUB_API_URL", "")
     marks = [name for name in ("forgejo", "gitea") if any(env.get(f"{name.upper()}_{n}") for n in ("ACTIONS", "TOKEN"))]

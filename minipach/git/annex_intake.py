@@ -176,7 +176,7 @@ def _set_aside_damaged(repo: Repo, keys: Sequence[str]) -> None:
 
 
 def _move(repo: Repo, one: _Hashed, key: str) -> bool:
-    """Have git-annex move the content to its place; whether it is there.
+    """Have git-annex move the content to its place, and return whether it is there.
 
     It would verify the content once more (`annex.verify`), and ask for as much free space again (`--force`), which a
     move does not need.

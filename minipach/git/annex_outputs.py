@@ -81,7 +81,7 @@ class _HashedOutput:
 
 
 def store_outputs(main: Repo, top: Path, base: str, expected: Sequence[str]) -> list[StoredOutput] | None:
-    """Annex all new files of a slot; None if git-annex must do it, and nothing has changed then.
+    """Annex all new files of a slot. Return None if git-annex must do it, and nothing has changed then.
 
     Args:
         main: the repository of the slot.

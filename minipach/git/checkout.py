@@ -43,7 +43,7 @@ def _journal(repo: Repo) -> Path:
 
 
 def check_free(repo: Repo, old: str, new: str) -> None:
-    """InTheWay if a path that differs between the commits has uncommitted changes, staged ones included."""
+    """Raise InTheWay if a path that differs between the commits has uncommitted changes, staged ones included."""
     changes = _changes(repo, old, new)
     staged = repo.git("diff-index", "--cached", "-z", "--name-only", "--ignore-submodules=dirty", old)
     taken = {os.fsdecode(p) for p in staged.split(b"\0") if p}
@@ -80,7 +80,7 @@ def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = 
 
 
 def recover(repo: Repo) -> tuple[str, ...]:
-    """Finish a checkout that a kill cut short; the paths that were left alone because somebody changed them."""
+    """Finish a checkout that a kill cut short, and return the paths that are left since somebody changed them."""
     journal = _journal(repo)
     if not journal.is_file():
         return ()

@@ -132,7 +132,7 @@ def _is_locale(variable: str) -> bool:
 
 
 def user_path() -> str:
-    """PATH of the user, without the folders of this installation's programs."""
+    """Return PATH of the user, without the folders of this installation's programs."""
     return os.environ.get(USER_PATH) or os.environ.get("PATH") or os.defpath
 
 

@@ -13,7 +13,7 @@ Content = tuple[Literal["annex", "git", "link"], str, str | None]
 
 
 def classify(repo: Repo, entries: Iterable[TreeEntry]) -> dict[tuple[str, bool], Content]:
-    """(kind, content id, key) of each blob, by (blob id, is it a symlink).
+    """Return (kind, content id, key) of each blob, by (blob id, is it a symlink).
 
     Symlinks and small blobs are read in one `cat-file --batch`; a small blob may be an unlocked file's pointer.
     """

@@ -80,7 +80,7 @@ class Stream:
         self._parts.append(f"data {len(data)}\n".encode() + data + b"\n")
 
     def blob(self, data: bytes) -> str:
-        """Send content that many paths will have, once; what `put` takes as its id."""
+        """Send content that many paths will have, once, and return what `put` takes as its id."""
         mark = f":{len(self._blobs) + 1}"
         self._blobs.append(f"blob\nmark {mark}\ndata {len(data)}\n".encode() + data + b"\n")
         self._contents.append(data)
@@ -92,7 +92,7 @@ class Stream:
         self._objects += 1 + path.count("/")
 
     def run(self, repo: Repo) -> str | None:
-        """Store everything; the id of the last commit (the parent, if there was none)."""
+        """Store everything, and return the id of the last commit (the parent, if there was none)."""
         if not self._commits:
             return self.parent
         if self._objects < _ONE_BY_ONE:
@@ -115,7 +115,7 @@ class Stream:
         return self._made(repo)
 
     def _store(self, repo: Repo) -> str | None:
-        """Store everything without a process; None if a `git gc --prune=now` took some of it meanwhile."""
+        """Store everything without a process. Return None if a `git gc --prune=now` took some of it meanwhile."""
         store = LooseObjects.of(repo)
         head = self.parent
         text = repo.objects.read(head) if head else b""

@@ -562,7 +562,7 @@ _ASKS_WHO = re.compile(r"me who you are|auto-detect email address|no (email|name
 
 
 def need_identity(repo: Repo) -> None:
-    """UserError unless git knows who commits here."""
+    """Raise UserError unless git knows who commits here."""
     try:
         repo.ident("COMMITTER")
         repo.ident("AUTHOR")

@@ -202,7 +202,7 @@ def left_behind(repo: Repo) -> list[Path]:
 
 
 def clean_up(repo: Repo) -> int:
-    """Remove the slots of owners that are gone, and end what still runs in them; how many there were."""
+    """Remove the slots of owners that are gone, end what still runs in them, and return how many there were."""
     left = left_behind(repo)
     for path in left:
         kill_inside(path)

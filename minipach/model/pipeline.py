@@ -326,7 +326,7 @@ def secret_variable(name: str) -> str:
 
 
 def place_of(source: str, places: tuple[tuple[str, str], ...], path: str) -> str:
-    """`source:line:column` of a field; the source alone where it isn't written."""
+    """Return `source:line:column` of a field; the source alone where it isn't written."""
     return ":".join([source, *(where for field, where in places if field == path)])
 
 

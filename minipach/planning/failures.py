@@ -25,7 +25,7 @@ def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
 
 
 def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:
-    """`current`, `missing` or `failed` (missing, and failed at its last attempt) for each datum of now."""
+    """Return `current`, `missing` or `failed` (missing, and failed at its last attempt) for each datum of now."""
     plan = assessment.quick_plan()
     ledger = open_ledger(project)
     failed = {a.datum for a in failed_now(plan, ledger.last_attempts(assessment.pipeline.name))}
@@ -39,7 +39,7 @@ def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:
 
 
 def failed_last_time(project: Project, paths: Sequence[str]) -> Targets | None:
-    """Targets for the datums that are missing and failed at their last attempt, whatever has changed since; None: none.
+    """Return targets for datums that are missing and failed at their last attempt, whatever has changed; None: none.
 
     By name: after a fix of the code these are to run first. Where none of them is to run any more, since a result
     of earlier stands for it or it is no longer there, the pipeline is asked for as a whole: its branch may be behind.

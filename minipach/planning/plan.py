@@ -338,7 +338,7 @@ def visible_names_note(tasks: Sequence[Task]) -> str:
 
 
 def _from_known(task: Task, known: KnownResults) -> PlannedDatum:
-    """Reuse of a stored result, its own or another datum's; a run, if none can be read."""
+    """Return the reuse of a stored result, its own or another datum's; a run, if none can be read."""
     name = task.datum.name
     results = known.of(task.id)
     if not results:
@@ -388,7 +388,7 @@ def reason_for(
 
 
 def _changed_inputs(old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task) -> list[str]:
-    """`INPUT:/path` of each file that is another, was added or is gone; the input alone, where it has no match now."""
+    """Return `INPUT:/path` of each file that is another, new or gone; the input alone, where it has no match now."""
     found: dict[str, None] = {}
     for name in sorted(old.keys() | new.keys()):
         before = {tuple(row) for row in old.get(name, ())}

@@ -87,7 +87,7 @@ _PROJECT_ATTRIBUTES = (
 
 
 def init_project(folder: Path) -> tuple[Project, list[str]]:
-    """Make a project, or adopt an existing superdataset; what was done, a line each (none: it was one already)."""
+    """Make a project, or adopt a superdataset, and return what was done, a line each (none: it was one already)."""
     done: list[str] = []
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
@@ -142,7 +142,7 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
 
 
 def _check_outside(folder: Path) -> None:
-    """UserError if a folder that is no project yet is inside one."""
+    """Raise UserError if a folder that is no project yet is inside one."""
     if is_marked(folder):
         return
     for above in folder.parents:
@@ -152,7 +152,7 @@ def _check_outside(folder: Path) -> None:
 
 
 def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
-    """`datalad create` in a folder that may hold files, with the given lines of `.gitattributes` (not committed)."""
+    """Run `datalad create` in a folder that may hold files, with these lines of `.gitattributes` (not committed)."""
     with entered(own_environment({"DATALAD_LOG_LEVEL": "error"})):
         from datalad.support.exceptions import CommandError, IncompleteResultsError
 
@@ -166,7 +166,7 @@ def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
 
 
 def adopt(project: Project, place: PipelineLocation) -> list[str]:
-    """Make the folder of a pipeline a dataset of the project; what was done. Continues where a kill cut it short.
+    """Make the folder of a pipeline a dataset, and return what was done. Continues where a kill cut it short.
 
     In a subdataset's folder, it becomes a dataset of that one: its files are tracked there.
     """
@@ -176,7 +176,7 @@ def adopt(project: Project, place: PipelineLocation) -> list[str]:
 
 
 def adopt_all(project: Project, places: Iterable[PipelineLocation]) -> tuple[list[str], set[str]]:
-    """Do it for many, with one commit for all that become datasets of one dataset; what was done, and for which.
+    """Do it for many, with one commit for all in one dataset, and return what was done, and for which.
 
     Those that can't be adopted are left as they are, for `adopt` to say why.
     """
@@ -195,7 +195,7 @@ def adopt_all(project: Project, places: Iterable[PipelineLocation]) -> tuple[lis
 
 
 def make_tick_repo(project: Project, path: str) -> bool:
-    """Make the repo of a clock's ticks, and register it; whether there was anything to do.
+    """Make the repo of a clock's ticks, register it, and return whether there was anything to do.
 
     Its first commit follows from the project's id and the path, so that two clones make the same one.
 
@@ -283,7 +283,7 @@ class _Holder:
         remove_tree(staged)
 
     def _copy(self, model: GitFolder, staged: Path, folder: Path) -> bool:
-        """Make it as the last one was made; whether that was possible."""
+        """Make it as the last one was made, and return whether that was possible."""
         repo = self.project.repo
         try:
             if os.stat(folder).st_dev != model.device:
@@ -335,7 +335,7 @@ class _Adoption:
         self.tracked = holder.tracked[place.path]
 
     def make(self) -> list[str]:
-        """Make it a dataset, and commit its files; what was done."""
+        """Make it a dataset, commit its files, and return what was done."""
         project, place, tracked = self.holder.project, self.place, self.tracked
         folder = project.root / place.path
         done: list[str] = []
@@ -359,7 +359,7 @@ class _Adoption:
         return done
 
     def _need_spec(self) -> None:
-        """UserError if the spec, without which there is no pipeline, is among what the superdataset ignores."""
+        """Raise UserError if the spec, without which there is no pipeline, is among what the superdataset ignores."""
         spec = f"{self.place.path}/{self.place.spec}"
         rule = self.holder.rules.get(spec)
         if rule and spec not in {e.path for e in self.tracked}:
@@ -375,7 +375,7 @@ class _Adoption:
 
 
 def _register_all(around: Project, found: Sequence[_Adoption]) -> list[str]:
-    """Register datasets in the one that holds them, in one commit; what was done."""
+    """Register datasets in the one that holds them, in one commit, and return what was done."""
     known = _registered(around, [one.place.path for one in found])
     new = [one for one in found if one.place.path not in known]
     if not new:

@@ -46,7 +46,7 @@ class GitFolder:
 
     @classmethod
     def of(cls, repo: Repo) -> GitFolder | None:
-        """Read a dataset that git and git-annex have just made; None if its copies could be wrong."""
+        """Read a dataset that git and git-annex have just made. Return None if its copies could be wrong."""
         try:
             folder = git_folder(repo.path)
             settings = repo.settings()

@@ -60,7 +60,7 @@ class Project(ProjectSpecs):
         return each_once(p for path in self.upstream_of(paths) for p in self.problems.get(path, ()))
 
     def need(self, paths: Iterable[str]) -> None:
-        """UserError if something is wrong with these pipelines, or with what they depend on."""
+        """Raise UserError if something is wrong with these pipelines, or with what they depend on."""
         problems = self.trouble(paths)
         if problems:
             raise UserError(problems)

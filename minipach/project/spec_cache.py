@@ -31,7 +31,7 @@ def read_spec(
 
 
 def _packed(value: Any) -> Any:
-    """Plain values, which the cache can keep: an object is a list of its type's name and its fields."""
+    """Return plain values, which the cache can keep: an object is a list of its type's name and its fields."""
     if isinstance(value, tuple):
         return tuple(map(_packed, value))
     if is_dataclass(value):

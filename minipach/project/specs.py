@@ -336,7 +336,7 @@ class _Specs:
     images: dict[str, tuple[str, str]]
 
     def plus(self, other: _Specs) -> _Specs:
-        """These and others."""
+        """Return these specs and others."""
         return _Specs(
             self.pipelines | other.pipelines,
             self.needs | other.needs,

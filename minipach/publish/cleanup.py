@@ -92,7 +92,7 @@ class Cleanup:
             yield Waste("results", path, what, size)
 
     def _drop_contents(self, path: str, kept: tuple[Stored, ...], gone: tuple[Stored, ...]) -> int:
-        """Drop the contents of results that are gone, if another repository has them, too; how many bytes."""
+        """Drop contents of results that are gone, if another repository has them, too. Return how many bytes."""
         keys = frozenset[str]().union(*(s.keys for s in gone)) - frozenset[str]().union(*(s.keys for s in kept))
         if not keys:
             return 0

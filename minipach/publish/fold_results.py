@@ -27,7 +27,7 @@ _MANY = 100  # contents: for fewer, git-annex's own start takes longer than the 
 
 
 def fold_results(repo: Repo, tries: int = 5) -> int:
-    """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again.
+    """Fold every pending result of this repo, and return how many. Safe to kill at any point, and to run again.
 
     tries: how often to begin again on what others have changed meanwhile. GitError if that was not often enough.
     UserError if a store that may have the contents does not answer; then all refs stay.

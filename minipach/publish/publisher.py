@@ -44,7 +44,7 @@ class _Output:
 
 
 def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
-    """Move the pipeline's branch to what the plan wants, and its checkout with it; the new commit.
+    """Move the pipeline's branch to what the plan wants, and its checkout with it, and return the new commit.
 
     Steps that still have to run keep what they had published before. UserError if two datums write one path, if an
     uncommitted change is in the way, or if the branch can't be moved; the state before stays then.

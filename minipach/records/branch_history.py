@@ -161,7 +161,7 @@ def resolve_state(repo: Repo, head: str, word: str) -> str:
 
 
 def _log(repo: Repo, revs: str, *options: str) -> Iterator[tuple[str, list[str], str]]:
-    """(commit, parents, message) of each commit, newest first."""
+    """Yield (commit, parents, message) of each commit, newest first."""
     commits = repo.git("rev-list", *options, "--end-of-options", revs, "--").decode().split()
     for start in range(0, len(commits), _AT_ONCE):  # messages of records are long: never all of them in memory
         some = commits[start : start + _AT_ONCE]

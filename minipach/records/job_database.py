@@ -330,7 +330,7 @@ class Ledger:
             raise
 
     def start_job(self, job: str, pipeline: str, cause: str = "") -> int:
-        """Note that a job began; its key. cause: see `JobRow`."""
+        """Note that a job began, and return its key. cause: see `JobRow`."""
         cursor = self._db.execute(
             "INSERT INTO job (id, pipeline, started, state, cause) VALUES (?, ?, ?, 'running', ?)",
             (job, pipeline, time.time(), cause),

@@ -127,7 +127,7 @@ def split_log(log: Path, count: int) -> None:
 
 
 def _spans(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """(number of the datum, start, end) of each stretch of a set's log; number 0: it is no datum's own."""
+    """Yield (number of the datum, start, end) of each stretch of a set's log; number 0: it is no datum's own."""
     size = file.seek(0, os.SEEK_END)
     number = start = 0
     if size:

@@ -48,7 +48,7 @@ class _Log:
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
     def read(self, *, last: bool) -> Iterator[tuple[str, str]]:
-        """(datum, line) for what is new; what has no end yet only if it is the last look."""
+        """Yield (datum, line) for what is new; what has no end yet only if it is the last look."""
         while True:
             data = b""
             with suppress(OSError):  # not begun yet, or elsewhere
@@ -81,7 +81,7 @@ class _Log:
         return data
 
     def take(self, pieces: Iterable[tuple[int, bytes]]) -> Iterator[tuple[str, str]]:
-        """(datum, line) for pieces that came from elsewhere."""
+        """Yield (datum, line) for pieces that came from elsewhere."""
         for at, text in pieces:
             if at < self.place:
                 self._begin(at)
@@ -130,7 +130,7 @@ class Following:
         self._logs: list[_Log] = []
 
     def look(self, *, last: bool) -> Iterator[tuple[str, str]]:
-        """(datum, line) for what is new; with what has no end yet if it is the last look."""
+        """Yield (datum, line) for what is new; with what has no end yet if it is the last look."""
         new, self._place = _sets(self._folder / SETS, self._place)
         self._logs += [_Log(self._folder / name, datums, set_id) for name, datums, set_id in new]
         if self._elsewhere is not None and time.monotonic() - self._asked > _ASK:
@@ -144,7 +144,7 @@ class Following:
 
 
 def follow(folder: Path, ended: Callable[[], bool], elsewhere: Elsewhere | None = None) -> Iterator[tuple[str, str]]:
-    """(datum, line) from the logs in a job's folder, until it has ended."""
+    """Yield (datum, line) from the logs in a job's folder, until it has ended."""
     following = Following(folder, elsewhere)
     while True:
         last = ended()  # asked before the look, so that nothing is missed after it

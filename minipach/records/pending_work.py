@@ -28,7 +28,7 @@ def exists(project: Project) -> bool:
 
 
 def begin(project: Project, targets: Targets, options: Collection[str] = ()) -> list[str]:
-    """Note what is asked for, beside what is still to be done; the latter.
+    """Note what is asked for, beside what is still to be done, and return the latter.
 
     options: names of what later passes are to know of how to go about it.
     """

@@ -103,7 +103,7 @@ class Processes:
         secrets: Mapping[str, str],
         more: Mapping[str, str] | None = None,
     ) -> int:
-        """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed).
+        """Run a command to its end, output appended to the log. Return its exit code, or minus the signal.
 
         log: None sends the output to stderr · secrets: variables besides those of this process, whose values are shown
         nowhere · more: other variables, which are for the launcher.

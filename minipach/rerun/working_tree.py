@@ -171,7 +171,7 @@ _Row = tuple[str, str, str]  # mode, object id, path
 
 
 def _commit(repo: Repo, head: str | None, rows: Sequence[_Row]) -> str:
-    """Store a commit of `head` with these rows in their paths' place; its id."""
+    """Store a commit of `head` with these rows in their paths' place, and return its id."""
     info = b"".join(os.fsencode(f"{mode} {sha}\t{path}") + b"\0" for mode, sha, path in rows)
     with private_index(repo.common_dir / "minipach-index") as env:
         repo.git("read-tree", *([head] if head else ["--empty"]), env=env)

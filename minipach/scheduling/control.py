@@ -30,7 +30,7 @@ _PAUSE = 0.1  # seconds between two looks
 def wait_until_free(
     lock: Path, timeout: float | None, notify: Callable[[str], None], *, but_schedules: bool = False
 ) -> bool:
-    """Wait until nobody holds the lock; False if somebody still does after `timeout` seconds.
+    """Wait until nobody holds the lock. Return False if somebody still does after `timeout` seconds.
 
     but_schedules: schedules that others run beside do not count.
     """
@@ -47,7 +47,7 @@ def wait_until_free(
 
 
 def wait_until_done(project: Project, timeout: float | None, notify: Callable[[str], None]) -> bool:
-    """Wait until nobody holds the project's lock and no job has sets submitted; False if some still do.
+    """Wait until nobody holds the project's lock and no job has sets submitted. Return False if some still do.
 
     UserError if something is left to be done, and nobody is there who would continue with it.
     """
@@ -109,7 +109,7 @@ def close_gone(project: Project) -> None:
 
 
 def cancel_sets(project: Project, notify: Callable[[str], None]) -> list[JobRow]:
-    """End the sets that schedules left submitted; their jobs."""
+    """End the sets that schedules left submitted, and return their jobs."""
     backend = chosen(project)
     ledger = Ledger(project.local.database)
     try:

@@ -156,7 +156,7 @@ class Round:
         return True
 
     def take(self, outcomes: Iterable[Outcome]) -> list[Attempt]:
-        """Take outcomes of this round's sets; the datums that are done with."""
+        """Take outcomes of this round's sets, and return the datums that are done with."""
         ends = [*self._attempts_of(outcomes), *self._drop_hopeless()]
         if self.is_late:  # what has ended in time counts
             self.overdue = True

@@ -16,7 +16,7 @@ from minipach.support.errors import Problem, UserError
 
 
 def pin_shared_code(repo: Repo, shared: Mapping[str, Shared]) -> list[TreeEntry]:
-    """Copy shared files into a repository; their entries below `.minipach/code`.
+    """Copy shared files into a repository, and return their entries below `.minipach/code`.
 
     Raises UserError where the content of an annexed file can't be had.
     """

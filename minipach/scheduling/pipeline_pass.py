@@ -168,7 +168,7 @@ class PipelinePass:
         return report
 
     def _adopt_flights(self, plan: Plan) -> list[Attempt]:
-        """Take over the sets of earlier passes that still run; the forced runs that have ended in those."""
+        """Take over the sets of earlier passes that still run, and return the forced runs that have ended in those."""
         if not self.scheduler.lasting:
             return []
         self.flights = self.scheduler.engine().adopt(self.assessment.repo)

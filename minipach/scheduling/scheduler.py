@@ -153,7 +153,7 @@ class Scheduler:
         self.reporter.report(PipelineEnded(report))
 
     def _pipeline(self, path: str, targets: Targets, options: Options) -> Waiting[PipelineReport]:
-        """Make one pipeline's pass; what became of it, whatever that is."""
+        """Make one pipeline's pass, and return what became of it, whatever that is."""
         name = self.project.name_of(path)
         stopped = [u for u in self.project.upstream(path) if u in self._reports and self._reports[u].state in STOPPED]
         try:
@@ -172,7 +172,7 @@ class Scheduler:
             return PipelineReport(name, "error", reason=str(error.problems[0]))
 
     def _need_inputs(self, path: str) -> None:
-        """UserError if a pipeline, or what it takes from, is broken, or if it takes from one that never ran."""
+        """Raise UserError if a pipeline, or what it takes from, is broken, or if it takes from one that never ran."""
         problems = self.project.trouble([path]) or self.project.lacks(path)
         if problems:
             raise UserError(problems)

@@ -190,7 +190,7 @@ def wait(
 
 
 def _need_resources(project: Project, backend: Backend, targets: Targets) -> None:
-    """UserError if a pipeline that has something to run requests what no machine of the executor has."""
+    """Raise UserError if a pipeline that has something to run requests what no machine of the executor has."""
     sound = [path for path in targets.order if path in project.pipelines]
     found = ((path, backend.too_much(project, project.pipelines[path])) for path in sound)
     problems = [problem for path, problem in found if problem is not None and _has_to_run(project, path)]
@@ -199,7 +199,7 @@ def _need_resources(project: Project, backend: Backend, targets: Targets) -> Non
 
 
 def _need_datums(project: Project, targets: Targets) -> None:
-    """UserError if a pipeline that is to become a dataset has none of the datums that are asked for."""
+    """Raise UserError if a pipeline that is to become a dataset has none of the datums that are asked for."""
     new = {place.path for place in project.places if not place.is_dataset}
     for path in new & set(targets.patterns) & set(project.pipelines):
         if set(project.upstream_of([path])) & set(targets.order) - {path}:

@@ -235,7 +235,7 @@ class _Parser:
         return slashes
 
     def choices(self, separator: str, closer: str, negation: bool = False) -> int | None:
-        """Alternatives from an opening bracket (at the position) to its closing one."""
+        """Return alternatives from an opening bracket (at the position) to its closing one."""
         opened = self.at
         self.nesting += 1
         if self.nesting > _DEEPEST:

@@ -346,7 +346,7 @@ def _whole_input(spec: InputSpec, policy: ScheduleSpec | None, own: str, place: 
 
 
 def _input(spec: InputSpec, policy: ScheduleSpec, own: str, place: str) -> Input:
-    """own: the Pachyderm project that the pipeline is in · place: the pipeline's path."""
+    """Return an input as plain data. own: the Pachyderm project of the pipeline · place: the pipeline's path."""
     if spec.pfs:
         return _pfs(spec.pfs, own)
     if spec.cron:

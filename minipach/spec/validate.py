@@ -191,7 +191,7 @@ def check_name(document: Document, folder: str) -> None:
 
 
 def check_inputs(document: Document, notes: Document) -> None:
-    """Kinds, names, repos, globs and templates of all inputs; what has no effect is a note."""
+    """Check kinds, names, repos, globs and templates of all inputs. What has no effect is a note."""
     if isinstance(node := dig(document.data, "input"), dict):
         _Inputs(document, notes).check(node, ("input",), frozenset(), {})
 

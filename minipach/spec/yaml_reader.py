@@ -111,7 +111,7 @@ class Document:
     reported: set[Loc] = field(default_factory=set)
 
     def resolve(self, loc: Loc) -> Loc:
-        """`loc` with its keys as written (`join_on` may stand there as `joinOn`), as far as it exists."""
+        """Return `loc` with its keys as written (`join_on` may stand there as `joinOn`), as far as it exists."""
         found: Loc = ()
         for part in loc:
             names = (part, camel(part)) if isinstance(part, str) else (part,)
@@ -137,17 +137,17 @@ class Document:
 
 
 def camel(name: str) -> str:
-    """`join_on` as `joinOn`."""
+    """Return `join_on` as `joinOn`."""
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
 
 
 def snake(name: str) -> str:
-    """`joinOn` as `join_on`."""
+    """Return `joinOn` as `join_on`."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name)
 
 
 def show(text: str, limit: int = 60) -> str:
-    """`text` in double quotes for a message: one line, nothing a terminal would obey, not too long."""
+    """Return `text` in double quotes for a message: one line, nothing a terminal would obey, not too long."""
     cut = text if len(text) <= limit else text[: limit - 3] + "..."
     quoted = json.dumps(cut, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)

@@ -70,7 +70,7 @@ def _head(kind: str, name: str, data: bytes | memoryview) -> bytes:
 
 @functools.cache
 def _key() -> bytes:
-    """This user's key on this machine, outside of all projects: a project that comes from others signs nothing.
+    """Return this user's key on this machine, outside of all projects: a project that comes from others signs nothing.
 
     Where it can't be kept, each process has its own, and finds nothing in the caches.
     """
@@ -110,7 +110,7 @@ def _user_cache(folder: Path) -> Cache:
 
 @functools.cache
 def _code() -> bytes:
-    """16 bytes that stand for minipach's modules as they are installed: what they computed is theirs alone."""
+    """Return 16 bytes that stand for minipach's modules as they are installed: what they computed is theirs alone."""
     seen = hashlib.sha256()
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):

@@ -44,7 +44,7 @@ def passing(target: int, filters: Sequence[Filter]) -> Iterator[int]:
 
 
 def _pass_on(source: int, over: int, out: int, filters: Sequence[Filter]) -> None:
-    """Until the source ends; or, when `over` has ended, what the source holds just then."""
+    """Pass on until the source ends; or, when `over` has ended, what the source holds just then."""
     os.set_blocking(source, False)
     last = False
     with selectors.DefaultSelector() as ready:

@@ -13,13 +13,13 @@ from itertools import takewhile
 
 
 def many(number: float, noun: str, plural: str = "") -> str:
-    """`1 datum`, `2 datums`, `0.5 CPUs`. plural: where it isn't the noun with an s."""
+    """Return `1 datum`, `2 datums`, `0.5 CPUs`. plural: where it isn't the noun with an s."""
     shown = f"{number:g}" if isinstance(number, float) else str(number)
     return f"{shown} {noun if number == 1 else plural or noun + 's'}"
 
 
 def byte_count(number: float) -> str:
-    """Bytes for people: `512 B`, `1.5 MB`."""
+    """Return bytes for people: `512 B`, `1.5 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

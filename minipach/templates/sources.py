@@ -164,7 +164,7 @@ def add_source(project: Project, name: str, url: str, directory: Path) -> Templa
 
 
 def update_source(project: Project, source: TemplateSource) -> bool:
-    """Copy the repository of a source again; whether it has changed. Raises UserError."""
+    """Copy the repository of a source again, and return whether it has changed. Raises UserError."""
     if source.copy is None:
         return False
     before = source.commit() if source.copy.is_dir() else ""

@@ -249,7 +249,7 @@ def _nul(paths: list[str]) -> bytes:
 
 
 def _refuse_other_store(repo: Repo, one: BucketInput) -> None:
-    """UserError if git-annex's branch names another store than this clone does: it would get the credentials."""
+    """Raise UserError if git-annex's branch names another store than this clone does: it would get the credentials."""
     uuid = repo.config(f"remote.{REMOTE}.annex-uuid") or ""
     rows = repo.git("show", "git-annex:remote.log", ok=(0, 128)).decode(errors="replace").splitlines()
     found = [dict(word.partition("=")[::2] for word in row.split()[1:]) for row in rows if row.split()[:1] == [uuid]]

@@ -349,7 +349,7 @@ def _inside(repo: str, top: str) -> str | None:
 
 
 def _check_place(project: Project, pattern: str) -> None:
-    """UserError if a pattern names a place outside of the project."""
+    """Raise UserError if a pattern names a place outside of the project."""
     where = f"--save {pattern}"
     if os.path.isabs(pattern):
         inside = os.path.relpath(pattern, project.root)

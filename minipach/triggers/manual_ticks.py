@@ -241,7 +241,7 @@ def datums_of(project: Project, view: ClockView, ticks: Collection[int]) -> list
 def _add(
     project: Project, view: ClockView, ticks: Collection[int], reporter: Reporter, *, backfilled: bool = False
 ) -> Project:
-    """Add ticks that a person asks for; the project as it is then."""
+    """Add ticks that a person asks for, and return the project as it is then."""
     project = add_due_ticks(project, 0, [view.path]).project  # makes the repo
     with project_lock(project.local.lock, wait=True, notify=lambda line: reporter.report(Message(line)), without=()):
         (there,) = (v.ticks for v in clock_views(project, 0, [view.path]) if v.input == view.input)

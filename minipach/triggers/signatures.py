@@ -80,7 +80,10 @@ def _hex(secret: str, body: bytes) -> str:
 
 
 def _is_standard(headers: Headers, body: bytes, secret: str, now: float) -> bool:
-    """Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
+    """Return whether a request is signed as Standard Webhooks specify it.
+
+    Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
     ident, moment = headers.get("webhook-id") or "", headers.get("webhook-timestamp") or ""
     if not (moment.isascii() and moment.isdigit() and len(moment) < 20 and abs(int(moment) - now) <= TOLERANCE):
         raise EventRefusedError(401, f"the signature's timestamp is more than {TOLERANCE:.0f} s away from now, or none")

@@ -105,7 +105,7 @@ def _is_unsigned(repo: Repo, forge: str) -> bool:
 
 
 def _refuse_committed(repo: Repo) -> None:
-    """UserError if a setting of webhooks comes from a file of the working tree, also through an include."""
+    """Raise UserError if a setting of webhooks comes from a file of the working tree, also through an include."""
     problem = "settings of webhooks must not be committed"
     committed = repo.path / ".datalad" / "config"
     if committed.is_file():

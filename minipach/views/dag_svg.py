@@ -95,7 +95,7 @@ def _summary(dag: Dag) -> str:
 
 
 def _arrange(dag: Dag) -> tuple[list[list[_Item]], list[tuple[Edge, list[_Item]]]]:
-    """Columns in the order of their rows, and for each edge the items that it passes."""
+    """Return columns in the order of their rows, and for each edge the items that it passes."""
     boxes = {n.path: _Item(n.depth, n, [e for e in dag.edges if e.target == n.path]) for n in dag.nodes}
     columns: list[list[_Item]] = [[] for _ in range(max((n.depth for n in dag.nodes), default=-1) + 1)]
     for box in boxes.values():
@@ -123,7 +123,7 @@ def _join(left: _Item, right: _Item) -> None:
 
 
 def _untangle(columns: list[list[_Item]]) -> None:
-    """Few crossings: each item goes to the mean row of its neighbours, from the left and from the right in turn."""
+    """Make crossings few: each item goes to the mean row of its neighbours, from the left and the right in turn."""
     for column in columns:
         _number(column)
     for sweep in range(_SWEEPS):

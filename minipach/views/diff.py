@@ -217,7 +217,7 @@ def _read_changes(repo: Repo, old: str, new: str, *paths: str) -> list[_Change]:
 
 
 def _read_content_ids(repo: Repo, entries: Iterable[TreeEntry | None]) -> dict[tuple[str, str], str]:
-    """(mode, blob) → the content id, marked where it is executable."""
+    """Return (mode, blob) → the content id, marked where it is executable."""
     known = [e for e in entries if e is not None and e.mode != GITLINK]
     kinds = classify(repo, known)
     return {(e.mode, e.sha): kinds[e.sha, e.mode == SYMLINK][1] + "x" * (e.mode == EXECUTABLE) for e in known}

@@ -132,7 +132,7 @@ def _one(name: str, datums: Sequence[str]) -> str:
 def stream(
     project: Project, path: str, datum: str | None, job: str | None, notify: Callable[[str], None]
 ) -> Iterator[tuple[str, str]]:
-    """(datum, line) of all logs of the job that runs now (or the job named), as they grow, until it has ended.
+    """Yield (datum, line) of all logs of the job that runs now (or the job named), as they grow, until it has ended.
 
     While a schedule runs that has not come to this pipeline: waits for it. UserError if nothing runs.
     """
@@ -162,7 +162,7 @@ def stream(
 
 
 def stream_all(project: Project, notify: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
-    """(pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is submitted.
+    """Yield (pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is submitted.
 
     UserError if that is so from the beginning.
     """
@@ -215,7 +215,7 @@ def stream_all(project: Project, notify: Callable[[str], None]) -> Iterator[tupl
 
 
 def _of_workers(lines: Iterator[tuple[str, str]], wanted: str | None) -> Iterator[tuple[str, str]]:
-    """(worker: datum, line) of what workers print, of datums that were asked for."""
+    """Yield (worker: datum, line) of what workers print, of datums that were asked for."""
     for worker, text in lines:
         datum, line = _datum_of(text)
         if wanted is None or matching(wanted, [datum]):
@@ -241,7 +241,7 @@ def _folder(project: Project, row: JobRow) -> Path:
 
 
 def failures_of_last_jobs(project: Project) -> list[tuple[str, Attempt]]:
-    """(pipeline, attempt) of the datums that did not succeed in the last job of each pipeline.
+    """Return (pipeline, attempt) of the datums that did not succeed in the last job of each pipeline.
 
     While that one is not over, the one before it counts for the datums that it has not come to yet.
     """

@@ -98,7 +98,7 @@ def usage_of(name: str, runs: Sequence[Attempt]) -> Usage:
 
 
 def summarize(values: Sequence[float]) -> UsageSummary | None:
-    """Minimum, median, 95th percentile (nearest rank) and maximum; None if there are no values."""
+    """Return minimum, median, 95th percentile (nearest rank) and maximum; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -110,7 +110,7 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 def histogram(values: Sequence[float]) -> tuple[Bin, ...]:
-    """Equal bins from the lowest to the highest value, more of them for more values; one, if all are about equal."""
+    """Return equal bins from the lowest to the highest value, more for more values; one, if all are about equal."""
     low, high = min(values), max(values)
     bins = min(_BINS, math.ceil(math.log2(len(values))) + 1)  # Sturges' rule
     width = (high - low) / bins
@@ -123,12 +123,12 @@ def histogram(values: Sequence[float]) -> tuple[Bin, ...]:
 
 
 def _cores(runs: Sequence[Attempt]) -> int:
-    """Whole cores, at least one: what 95% of the runs kept busy (a little of another does not count)."""
+    """Return whole cores, at least one: what 95% of the runs kept busy (a little of another does not count)."""
     busy = summarize([r.took.cpu / r.took.seconds for r in runs if r.took.seconds > 0])
     return max(1, math.ceil(busy.p95 - 0.1)) if busy else 1
 
 
 def _round_mib(size: float) -> int:
-    """Up to the next 16 MiB, or 128 MiB where it is a GiB and more."""
+    """Return the next 16 MiB above, or 128 MiB where it is a GiB and more."""
     step = 16 if size < 1024 * _MIB else 128
     return step * math.ceil(size / _MIB / step)

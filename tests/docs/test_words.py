@@ -45,6 +45,24 @@ LONGEST = 25  # words in a sentence of a page, or in a part of it between colons
 _CLAUSES = ("What", "How", "Where", "Who", "Whose", "Whoever", "Why", "Which", "Of", "As", "That", "Those", "When")
 
 
+_NOT_VERBS = (
+    "The",
+    "An?",
+    "Its?",
+    "All",
+    "Each",
+    "Every",
+    "Whether",
+    "This",
+    "These",
+    "There",
+    "Nobody",
+    "Several",
+    "Few",
+)
+_RESULT = re.compile(r"; (?:its|their|how (?:many|often)|whether|what was done|which they were|(?:None|False) if)\b")
+
+
 def wrong_words(text: str) -> list[str]:
     """The words of a text that have a standard term, with the words around them."""
     found = []
@@ -117,6 +135,20 @@ def explanations(module: str) -> Iterator[tuple[int, str]]:
         yield line, re.sub(r"(?:^|[·.\n]) *(?:tell|told|room):", "", text)
 
 
+def functions(module: str) -> Iterator[tuple[int, str, str]]:
+    """The docstrings of a module's functions: line, name, first line. Not those of properties and constructors."""
+    for node in ast.walk(ast.parse(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("__"):
+            marks = " ".join(ast.unparse(mark) for mark in node.decorator_list)
+            if "property" not in marks and "setter" not in marks and (text := ast.get_docstring(node)):
+                yield node.lineno, node.name, text.splitlines()[0]
+
+
+def begins_with_a_verb(line: str) -> bool:
+    """Whether a docstring may begin with a verb: no article, pronoun, exception or code stands there."""
+    return line[:1].isupper() and not re.match(rf"(?:{'|'.join(_NOT_VERBS)}|\w+Error)\b", line)
+
+
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -161,6 +193,18 @@ def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
     assert found == []
 
 
+def test_docstrings_of_functions_begin_with_a_verb_and_name_their_result() -> None:
+    """Not those of the launcher, whose parts have a style of their own."""
+    found = [
+        f"{_name(path)}:{line}: {name}: {text}"
+        for path in MODULES
+        if "launcher" not in path.parts and "specs" not in path.parts
+        for line, name, text in functions(path.read_text())
+        if not begins_with_a_verb(text) or (not text.startswith(("Return", "Yield")) and _RESULT.search(text))
+    ]
+    assert found == []
+
+
 def test_the_glossary_has_each_term_once() -> None:
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
     terms = [term.lower() for row in rows if row != "term" for term in row.split(", ")]
@@ -178,3 +222,8 @@ def test_what_is_wrong_is_found() -> None:
     assert list(docstrings(module)) == [(4, "f", "What it is.")]
     module = '"""Doc of it."""\ndef f(tell):  # goes on\n    """Do it.\n\n    tell: Is told each step.\n    """\n'
     assert [line for line, text in explanations(module) for _ in wrong_words(text)] == [2, 2]
+    assert begins_with_a_verb("Return it.") and begins_with_a_verb("Allow it.")
+    assert not any(
+        map(begins_with_a_verb, ("The file.", "UserError if so.", "`x` of it.", "(a, b) of it.", "It ends."))
+    )
+    assert _RESULT.search("Run it; its exit code.") and not _RESULT.search("Run it; it ends.")

@@ -84,7 +84,7 @@ class LocalExecutor:
         return False
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
-        """Never any: workers end with their scheduler."""
+        """Return none: workers end with their scheduler."""
         return []
 
     def settle(self, sets: Sequence[WorkSet]) -> None:
@@ -145,7 +145,7 @@ class LocalExecutor:
             self._board.show(self._slots, runs, len(self._queue))
 
     def discard(self, ids: Collection[str] | None = None) -> set[str]:
-        """Drop the sets that have not started (of these ids); which they were."""
+        """Drop the sets that have not started (of these ids), and return which they were."""
         dropped = {work.id for work in self._queue if ids is None or work.id in ids}
         self._queue = deque(work for work in self._queue if work.id not in dropped)
         return dropped

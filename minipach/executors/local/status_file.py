@@ -45,7 +45,7 @@ def _file(folder: Path, pid: int) -> Path:
 
 
 def looker(project: Project) -> Looker:
-    """Looks at the schedules that run, if one does."""
+    """Return what looks at the schedules that run, if one does."""
 
     def look(sets: Mapping[str, str]) -> ExecutorState:
         who = holders(project.local.lock)

@@ -38,7 +38,7 @@ class CloneChild:
         self._transfer = Transfer(self.clones)
 
     def stop_early(self) -> bool:
-        """Have the set that runs end with its finished datums; False if there is nothing that could still be pushed."""
+        """End the running set with its finished datums. Return False if there is nothing that could still be pushed."""
         return stop_early() or self._transfer.is_pushing
 
     def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class CloneWorkspace(SharedWorkspace):
         self.forget(set_id)
 
     def forget(self, set_id: str) -> None:
-        """Nobody wants its log."""
+        """Do nothing: nobody wants its log."""
         self._log(set_id).unlink(missing_ok=True)
 
     def _log(self, set_id: str) -> Path:

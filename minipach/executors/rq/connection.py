@@ -97,7 +97,7 @@ def connect(repo: Repo) -> Client:
 
 
 def check(client: Client, repo: Repo) -> None:
-    """UserError unless Redis answers and lets us in."""
+    """Raise UserError unless Redis answers and lets us in."""
     try:
         client.ping()
     except redis.exceptions.RedisError as error:

@@ -233,7 +233,7 @@ class RqExecutor:
         return [outcome for i, ended in done.items() for outcome in _outcomes(self._waiting.pop(i), ended)]
 
     def _heal(self, missing: set[str]) -> None:
-        """Redis was emptied: what no worker claims to run is queued again."""
+        """Queue again what no worker claims to run: Redis was emptied."""
         now = time.monotonic()
         self._missing = {i: self._missing.get(i, now) for i in missing}
         lost = [self._waiting[i] for i, since in self._missing.items() if now - since > _MISSING]

@@ -126,7 +126,7 @@ class Heartbeat:
                     pubsub.close()
 
     def _commanded(self, message: dict[str, Any]) -> None:
-        """RQ's own commands, as `send_stop_job_command` sends them."""
+        """Do what RQ's own commands say, as `send_stop_job_command` sends them."""
         try:
             payload = parse_object(message["data"])
             command, job = str(payload["command"]), str(payload.get("job_id", ""))

@@ -25,7 +25,7 @@ def times_lost(job: Job) -> int:
 
 
 def note_lost(job: Job) -> int:
-    """Before a job begins: note what its last worker left of it, if that one is gone; how often one was."""
+    """Note what a job's last worker left of it, if it is gone, and return how often one was. Call before it begins."""
     count = times_lost(job)
     if not isinstance(job.meta, dict) or not isinstance(job.meta.get(_META, []), list):
         job.meta = {}  # not what a worker of ours has noted

@@ -44,7 +44,7 @@ class RqWorker(SimpleWorker):
             untyped._set_ip_address(connection)
 
     def procline(self, message: str) -> None:
-        """Several of these share a process: it isn't renamed."""
+        """Do not rename the process: several of these share it."""
 
     def begin(self) -> None:
         """Be known to Redis, also if it forgot us."""
@@ -135,7 +135,7 @@ class Lane:
         return self.warm and self.task is None and self.end_by is None
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Give it a set. BrokenPipeError if it died; its stdout says so too."""
+        """Give it a set. Raises BrokenPipeError if it died, which its stdout says, too."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(dict(request)).encode() + b"\n")
         self.process.stdin.flush()

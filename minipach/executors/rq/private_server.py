@@ -82,7 +82,7 @@ class BackgroundService:
         return pid > 1 and any(word in line for word in self.words) and _works_in(pid, self.folder)
 
     def stop(self) -> bool:
-        """End it; whether it ran."""
+        """End it, and return whether it ran."""
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
@@ -196,7 +196,7 @@ def up(project: Project, slots: int | None, notify: Callable[[str], None]) -> No
 
 
 def down(project: Project, notify: Callable[[str], None]) -> bool:
-    """End both, the worker first, so that it can hand its sets back; whether anything ran."""
+    """End both, the worker first, so that it can hand its sets back, and return whether anything ran."""
     server, worker = services(project)
     ended = [service.what for service in (worker, server) if service.stop()]
     for what in ended:

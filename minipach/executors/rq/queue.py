@@ -300,7 +300,7 @@ class QueueStore:
 
     @_mending
     def remove_queued(self, ids: Iterable[str]) -> set[str]:
-        """Take out of their queues those that nobody has taken yet; which they were."""
+        """Take out of their queues those that nobody has taken yet, and return which they were."""
         ids = list(ids)
         queues = list(self.queues())
         with self.client.pipeline() as pipe:
@@ -376,7 +376,7 @@ class QueueStore:
 
     @_mending
     def over(self, set_id: str, repo: str) -> int:
-        """Note that a set has ended; how many of its repo's are left."""
+        """Note that a set has ended, and return how many of its repo's are left."""
         with self.client.pipeline() as pipe:
             pipe.srem(self.names.left(repo), set_id)
             pipe.scard(self.names.left(repo))
@@ -450,7 +450,7 @@ class QueueStore:
 
     @_mending
     def retire(self, worker: str) -> None:
-        """It serves no more."""
+        """Note that it serves no more."""
         self.client.hdel(self.names.workers, worker)
 
     @_mending
@@ -469,7 +469,7 @@ class QueueStore:
         return float(seconds) + float(micros) / 1e6
 
     def mend(self) -> list[str]:
-        """Delete our keys and queues that somebody has put another kind of value under; which they were.
+        """Delete our keys and queues that somebody has put another kind of value under, and return which they were.
 
         Nothing is lost that is not found again: sets are in git, and workers report what runs.
         """

@@ -93,7 +93,7 @@ class WorkerSupervisor:
     # --- life ------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Work; the signal that ended it, or 0."""
+        """Work, and return the signal that ended it, or 0."""
         logging.getLogger("rq").setLevel(logging.CRITICAL)  # what it has to say of lost jobs, outcomes say
         queues = [self._board.queue(name) for name, _ in self._fitting()]
         workers = [make_worker(self._client, f"{self._name}.{n}", queues) for n in range(self._plan.slots)]

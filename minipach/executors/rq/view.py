@@ -27,7 +27,7 @@ _OVER = frozenset({"finished", "failed", "stopped", "canceled"})
 
 
 def looker(project: Project) -> Looker:
-    """Looks at the project's queues, and at what serves them."""
+    """Return what looks at the project's queues, and at what serves them."""
     return _Look(project).look
 
 

@@ -148,7 +148,7 @@ def problem(patience: float = 10.0, wanted: str | None = None) -> Problem | None
 
 
 def _minutes(text: str) -> float | None:
-    """`3-00:00:00`, `12:00:00`, `30:00` or `infinite` in minutes."""
+    """Return `3-00:00:00`, `12:00:00`, `30:00` or `infinite` in minutes."""
     days, _, rest = text.rpartition("-")
     parts = rest.split(":")
     if not all(p.isdecimal() for p in parts) or not (days or "0").isdecimal():

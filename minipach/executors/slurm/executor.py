@@ -288,7 +288,7 @@ class SlurmExecutor:
         return False
 
     def _needed_by(self, repo: Repo) -> int:
-        """CPUs that a set of the pipeline in this repo needs."""
+        """Return the CPUs that a set of the pipeline in this repo needs."""
         for path, pipeline in self._project.pipelines.items():
             if self._project.root / path == repo.path:
                 return max(1, ceil(Needs.of(pipeline).cpu))

@@ -140,7 +140,7 @@ class Submission:
         return read_file(self.folder / "sets", name)
 
     def add_array(self, names: Sequence[str]) -> int:
-        """Note the tasks of an array that is to be submitted; its number."""
+        """Note the tasks of an array that is to be submitted, and return its number."""
         number = len(self.arrays)
         write_whole(self.folder / f"{number}.tasks", json.dumps(list(names)))
         self.arrays.append(tuple(names))

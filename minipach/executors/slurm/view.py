@@ -21,7 +21,7 @@ _STEPS = {"Dependency": "for the sets before it, to publish and continue", "Begi
 
 
 def looker(project: Project) -> Looker:
-    """Looks at the submissions of a project; their tasks' files each time, at squeue now and then."""
+    """Return what looks at the submissions of a project: at their tasks' files each time, at squeue now and then."""
     return _Look(project).look
 
 
