@@ -2,7 +2,7 @@
 
 Use: python docs/release.py [--draft | --sign-off]
   --draft     CHANGELOG.md need not have a section for the version
-  --sign-off  give CHANGELOG.md a section for the version first: that of [Unreleased], with the date of today
+  --sign-off  build nothing; give CHANGELOG.md a section for the version: that of [Unreleased], with the date of today
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def changes(changelog: str, wanted: str) -> str:
     heading = rf"^## \[{re.escape(wanted)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## \[|\Z)"
     found = re.search(heading, changelog, re.MULTILINE | re.DOTALL)
     if not found or not found[1].strip():
-        sys.exit(f"CHANGELOG.md: no section for {wanted}. Fix: rename [Unreleased] to [{wanted}] - YYYY-MM-DD")
+        sys.exit(f"CHANGELOG.md: no section for {wanted}. Fix: python docs/release.py --sign-off")
     return found[1].strip()
 
 
@@ -88,7 +88,8 @@ def main(arguments: list[str]) -> None:
     if arguments == ["--sign-off"]:
         text = signed_off((ROOT / "CHANGELOG.md").read_text(), wanted, datetime.now(UTC).strftime("%Y-%m-%d"))
         (ROOT / "CHANGELOG.md").write_text(text)
-        print(f"CHANGELOG.md: signed off {wanted}; next: git commit -am 'release {wanted}' && git tag v{wanted}")
+        print(f"CHANGELOG.md: signed off {wanted}; next: git commit -am 'chore: release {wanted}' && git tag v{wanted}")
+        return
     if arguments != ["--draft"]:
         changes((ROOT / "CHANGELOG.md").read_text(), wanted)
     shutil.rmtree(DIST, ignore_errors=True)

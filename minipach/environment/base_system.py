@@ -159,12 +159,16 @@ def _binaries(root: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             path = Path(here, name)
-            if path.is_symlink() or not path.is_file():
-                continue
-            if ".so" in name or os.access(path, os.X_OK):
-                with path.open("rb") as stream:
-                    if stream.read(4) == b"\x7fELF":
-                        yield path
+            if not path.is_symlink() and path.is_file() and _is_elf(path):
+                yield path
+
+
+def _is_elf(path: Path) -> bool:
+    """Return whether a file is a program or library that links others."""
+    if ".so" not in path.name and not os.access(path, os.X_OK):
+        return False
+    with path.open("rb") as stream:
+        return stream.read(4) == b"\x7fELF"
 
 
 def _copy_program(source: Path, target: Path) -> None:

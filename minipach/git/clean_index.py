@@ -152,18 +152,15 @@ def _is_as(top: Path, files: dict[bytes, _IndexRow]) -> bool:
                 name = os.path.join(folder, entry.name)
                 if name == b".git":
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    if os.path.lexists(os.path.join(entry.path, b".git")):
-                        return False  # git compares its commit
-                    if name in left:  # a subdataset that isn't installed
-                        if left.pop(name).fields[6] != _GITLINK:
-                            return False
-                        if os.listdir(entry.path):
-                            return False
-                        continue
+                if not entry.is_dir(follow_symlinks=False):
+                    if name not in left or not _is_same(left.pop(name).fields, entry.stat(follow_symlinks=False)):
+                        return False
+                elif os.path.lexists(os.path.join(entry.path, b".git")):
+                    return False  # git compares its commit
+                elif name not in left:
                     folders.append(name)
-                elif name not in left or not _is_same(left.pop(name).fields, entry.stat(follow_symlinks=False)):
-                    return False
+                elif left.pop(name).fields[6] != _GITLINK or os.listdir(entry.path):
+                    return False  # else it is a subdataset that isn't installed
     return not left
 
 

@@ -126,15 +126,10 @@ class Slot:
         """Give unlocked annexed files their content, which git leaves to a hook of git-annex."""
         if base in _without_pointers:
             return
-        for name in self._names() if names is None else names:
-            with contextlib.suppress(OSError):
-                found = os.lstat(name)
-                if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER:
-                    with open(name, "rb") as file:
-                        if key_of_pointer(file.read()):
-                            annex(self.repo, "smudge", "--update")
-                            return
-        _without_pointers.add(base)
+        if any(_is_pointer(name) for name in (self._names() if names is None else names)):
+            annex(self.repo, "smudge", "--update")
+        else:
+            _without_pointers.add(base)
 
     def _age(self, names: Iterable[bytes]) -> None:
         """Make what was just checked out older than git's index.
@@ -170,6 +165,16 @@ def remove_slot(main: Repo, path: Path) -> None:
         remove_tree(path)
     # `git worktree prune` would also drop a person's worktree whose disk isn't mounted just now
     remove_tree(main.common_dir / "worktrees" / path.name)
+
+
+def _is_pointer(name: bytes) -> bool:
+    """Return whether a file is an unlocked annexed one whose content git left out."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(name)
+        if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER:
+            with open(name, "rb") as file:
+                return key_of_pointer(file.read()) is not None
+    return False
 
 
 def clear_scratch(path: Path) -> None:

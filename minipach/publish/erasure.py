@@ -219,16 +219,18 @@ def erase(project: Project, found: Collection[ErasedData], word: str, notify: No
         if folder.resolve() not in own:
             _drop_copy(folder, copy, found, emptied)
     for here in found:
-        repo = Repo(project.root / here.repo)
-        try:
+        with closing(Repo(project.root / here.repo)) as repo:
             if has_annex(repo):
-                for identity, keys in emptied.items():  # git-annex still records these copies
-                    rows = "".join(f"{key} {identity} 0\n" for key in sorted(keys & here.keys)).encode()
-                    if rows:
-                        annex(repo, "setpresentkey", "--batch", stdin=rows, ok=(0, 1))
+                _note_emptied(repo, here.keys, emptied)
                 _drop(project, repo, here, word, notify)
-        finally:
-            repo.close()
+
+
+def _note_emptied(repo: Repo, wanted: Collection[str], emptied: Mapping[str, set[str]]) -> None:
+    """Have git-annex forget the copies of dropped clones. emptied: what these have no more, by their ids."""
+    for identity, keys in emptied.items():
+        rows = "".join(f"{key} {identity} 0\n" for key in sorted(keys.intersection(wanted))).encode()
+        if rows:
+            annex(repo, "setpresentkey", "--batch", stdin=rows, ok=(0, 1))
 
 
 def _copies(root: Path, keys: Collection[str]) -> list[Path]:

@@ -55,6 +55,7 @@ class ClusterSupervisor:
         self._seen: dict[str, tuple[object, float]] = {}
         self._applied: dict[str, str | None] = {}
         self._reported: dict[str, str] = {}
+        self._asked = 0.0
 
     def end(self) -> None:
         """Have `run` return soon."""
@@ -62,21 +63,23 @@ class ClusterSupervisor:
 
     def run(self) -> None:
         """Supervise until `end`."""
-        asked = 0.0
         try:
             while not self._ended.wait(_TURN):
-                project = Project(self._root)
                 try:
-                    paths = [path for path in project.services if not self._only or path in self._only]
-                    applied = [self._apply(project, path) for path in paths]
-                    if any(applied) or time.monotonic() - asked > _LOOK:
-                        asked = time.monotonic()
-                        for one in noted(project, self._host.states(paths)):
-                            self._say(one.path, f"{one.state} {one.address} {one.why}".strip())
+                    self._turn(Project(self._root))
                 except (UserError, GitError) as error:
                     self._say("", str(error).splitlines()[0])
         finally:
             self._lock.release()
+
+    def _turn(self, project: Project) -> None:
+        """Apply the services whose datum is another one, and ask for the states of all from time to time."""
+        paths = [path for path in project.services if not self._only or path in self._only]
+        applied = [self._apply(project, path) for path in paths]
+        if any(applied) or time.monotonic() - self._asked > _LOOK:
+            self._asked = time.monotonic()
+            for one in noted(project, self._host.states(paths)):
+                self._say(one.path, f"{one.state} {one.address} {one.why}".strip())
 
     def _apply(self, project: Project, path: str) -> bool:
         """Apply a service if its datum is another one; return whether that was done."""

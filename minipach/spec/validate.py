@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -426,21 +426,9 @@ def check_secrets(document: Document, notes: Document) -> None:
     for n, secret in enumerate(secrets if isinstance(secrets, list) else ()):
         variable, name, key, folder = (text_of(secret, field) for field in ("env_var", "name", "key", "mount_path"))
         loc = ("transform", "secrets", n)
-        if variable and _RESERVED_VARIABLE.fullmatch(variable):
-            document.add(
-                (*loc, "env_var"),
-                "spec.bad-secret",
-                f"{show(variable)} has a meaning of its own",
-                "use another variable",
-            )
-        elif variable in variables:
-            document.add(
-                (*loc, "env_var"),
-                "spec.bad-secret",
-                f"the variable {show(variable or '')} is set twice",
-                "use another one",
-            )
         if variable:
+            if problem := _variable_problem(variable, variables):
+                document.add((*loc, "env_var"), "spec.bad-secret", *problem)
             variables.add(variable)
         nowhere = not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict)
         if nowhere and not _is_wrong_inside(document, loc):
@@ -455,12 +443,8 @@ def check_secrets(document: Document, notes: Document) -> None:
             if problem := _mount_problem(folder):
                 document.add((*loc, "mount_path"), "spec.bad-secret", *problem)
             elif file in files:
-                document.add(
-                    (*loc, "mount_path"),
-                    "spec.bad-secret",
-                    f"a second secret in the file {file}",
-                    "give it another `mount_path`",
-                )
+                message, fix = f"a second secret in the file {file}", "give it another `mount_path`"
+                document.add((*loc, "mount_path"), "spec.bad-secret", message, fix)
             elif not key:
                 message, fix = f"the secret is the file {file}", "to give the file another name, add `key`"
                 notes.add((*loc, "mount_path"), "spec.note", message, fix)
@@ -475,6 +459,15 @@ def check_secrets(document: Document, notes: Document) -> None:
                     f"{show(full)} and {show(other)} have the same variable {secret_variable(full)}",
                     "rename one",
                 )
+
+
+def _variable_problem(variable: str, others: Collection[str]) -> tuple[str, str] | None:
+    """Return what is wrong with the variable of a secret, and the fix."""
+    if _RESERVED_VARIABLE.fullmatch(variable):
+        return f"{show(variable)} has a meaning of its own", "use another variable"
+    if variable in others:
+        return f"the variable {show(variable)} is set twice", "use another one"
+    return None
 
 
 def secret_file(folder: str, name: str) -> str:

@@ -65,10 +65,8 @@ def _about(workflow: Any, rule: Any, concrete: dict[str, str] | None) -> dict[st
     values = concrete if concrete is not None else {name: _TOKEN.format(name) for name in names}
     wildcards = Wildcards(fromdict=values)
     found: dict[str, Any] = {"rule": str(rule.name), "wildcards": [] if concrete is not None else names}
-    kinds = {"notebook": rule.notebook, "wrapper": rule.wrapper}
-    kinds["cwl"] = getattr(rule, "cwl", None)
-    kinds["template_engine"] = getattr(rule, "template_engine", None)
-    found["code"] = next((name for name, value in kinds.items() if value), "")
+    kinds = ("notebook", "wrapper", "cwl", "template_engine")
+    found["code"] = next((name for name in kinds if getattr(rule, name, None)), "")
     if found["code"] or not (rule.shellcmd or rule.script or rule.is_run):
         return found
     try:
@@ -109,6 +107,12 @@ def _about(workflow: Any, rule: Any, concrete: dict[str, str] | None) -> dict[st
     found["log"] = [str(path) for path in log]
     found["threads"] = threads
     found["resources"] = {key: value for key, value in resources.items() if isinstance(value, _STATIC)}
+    return found | _directives(workflow, rule)
+
+
+def _directives(workflow: Any, rule: Any) -> dict[str, Any]:
+    """Return the software of a rule, and what else it says of how it runs."""
+    found: dict[str, Any] = {}
     found["container"] = str(rule.container_img) if isinstance(rule.container_img, str) else ""
     conda = getattr(rule, "conda_env", None)
     found["conda"] = str(conda) if conda else ""

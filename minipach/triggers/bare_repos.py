@@ -11,14 +11,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, is_dataset
-from minipach.project.lock import register
 from minipach.project.project import Project
-from minipach.project.settings import network_limit
 from minipach.publish.results_exchange import take_places
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError
+from minipach.triggers.followed_remotes import unattended_claims
 
 KEY = "minipach.receives"  # in the configuration of this clone: the path of a bare repository
 
@@ -64,10 +62,7 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def notify(line: str) -> None:
         reporter.report(Message(line))
 
-    with (
-        register(project.local.lock, (), wait=True, notify=notify) as claims,
-        unattended(network_limit(project.repo)),
-    ):
+    with unattended_claims(project, notify) as claims:
         for path in paths:
             for name, repo, remote in remotes_of(project, path):
                 if who := claims.obtain(name):
@@ -76,15 +71,17 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                 try:
                     with claims.locked() if name == "." else contextlib.nullcontext():  # schedules commit there
                         line = _forward(repo, remote)
-                    if line:
-                        notify(f"{name}: {line} from {path}")
                 except GitError as error:
                     fix = f"git -C {repo.path} pull {remote}"
                     problem = Problem("hooks.not-updated", name, f"not updated from {path} ({error.reason})", fix)
-                    notify(str(problem))
                     problems.append(problem)
+                    line = str(problem)
+                else:
+                    line = f"{name}: {line} from {path}" if line else ""
                 finally:
                     claims.release(name)
+                if line:
+                    notify(line)
     return tuple(problems)
 
 

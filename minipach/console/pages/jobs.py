@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,13 +92,36 @@ def job(asked: Asked) -> Page:
         return asked.url("log", pipeline=path, name=bar.datum, job=read.last.id, **{"try": bar.number})
 
     data = {
-        **job_json(read.last),
-        "passes": [job_json(p) for p in read.passes],
+        **_data(read, tries, critical),
         "changed": _changed(project, path, read.last) if path else None,
-        "cpu": round(tries.cpu, 3),
-        "memory": tries.memory,
         "lanes": by,
         "tries_drawn": len(drawn),
+    }
+    base = asked.url("")
+    chart = asked.reading.made(
+        f"chart by {by}",
+        (of, read.page, read.last.ended, path, base),
+        lambda: gantt.as_svg(drawn, rows, shown, link, read.last.ended, critical),
+    )
+    return Page(
+        f"Job {read.last.id[:12]}",
+        "job.html",
+        data,
+        {
+            "chart": chart,
+            "path": path,
+            "bars": asked.url("", id=read.last.id, lanes=by).partition("?")[2] if is_cut else "",
+        },
+    )
+
+
+def _data(read: _Job, tries: Timeline, critical: Sequence[int]) -> dict[str, Any]:
+    """Return a job and its tries as JSON objects. critical: the tries of the critical path."""
+    return {
+        **job_json(read.last),
+        "passes": [job_json(p) for p in read.passes],
+        "cpu": round(tries.cpu, 3),
+        "memory": tries.memory,
         "tries_in_all": len(tries),
         "critical_path": {
             "tries": len(critical),
@@ -117,22 +141,6 @@ def job(asked: Asked) -> Page:
             for a in read.attempts
         ],
     }
-    base = asked.url("")
-    chart = asked.reading.made(
-        f"chart by {by}",
-        (of, read.page, read.last.ended, path, base),
-        lambda: gantt.as_svg(drawn, rows, shown, link, read.last.ended, critical),
-    )
-    return Page(
-        f"Job {read.last.id[:12]}",
-        "job.html",
-        data,
-        {
-            "chart": chart,
-            "path": path,
-            "bars": asked.url("", id=read.last.id, lanes=by).partition("?")[2] if is_cut else "",
-        },
-    )
 
 
 def job_bars(asked: Asked) -> bytes:
