@@ -16,7 +16,8 @@ from pathlib import Path
 
 from minipach.git.child_environment import child_environment
 from minipach.git.fast_import import Stream, committer, quote
-from minipach.git.repo import FILE, SYMLINK, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import FILE, SYMLINK
 from minipach.model import launch_protocol, run_record
 from minipach.model.datum import Task
 from minipach.model.repo_layout import PUBLISHED_REF, RESULT_REFS, RESULTS_FILE

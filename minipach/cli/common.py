@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
-from minipach.git.repo import GitError, explain_identity
+from minipach.git.git_error import GitError
+from minipach.git.repo import explain_identity
 from minipach.project.parameters import uncommitted_parameters
 from minipach.project.permissions import SeenFolder
 from minipach.project.project import Project, find_project

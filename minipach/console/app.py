@@ -32,7 +32,8 @@ from minipach.console.previews import kind_of
 from minipach.console.reading import Reading
 from minipach.console.rendering import STATIC, fingerprint, render
 from minipach.console.strip import letters
-from minipach.git.repo import GitError, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import is_dataset
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError, problems_json

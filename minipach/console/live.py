@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Any
 
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.support.errors import UserError
 
 _PAUSE = 1.0  # seconds between two looks

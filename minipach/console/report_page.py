@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from minipach.console.previews import PICTURES, is_picture, kind_of
 from minipach.console.rendering import asset, data_address, render
 from minipach.console.thumbnails import INSTALL, is_possible, thumbnail
-from minipach.git.repo import Repo, TreeEntry, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import TreeEntry
 from minipach.project.project import Project
 from minipach.views.contents import entry_at, read_content
 from minipach.views.dag_svg import as_svg

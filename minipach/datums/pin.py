@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Set
 
-from minipach.git.repo import TREE, Repo, has_folder
+from minipach.git.repo import Repo, has_folder
+from minipach.git.tree_entries import TREE
 from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import HOUSEKEEPING
 from minipach.support.disk_cache import Cache

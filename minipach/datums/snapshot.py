@@ -11,7 +11,9 @@ from typing import Any
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
 from minipach.git.checkout import parents
 from minipach.git.content import classify
-from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK, TreeEntry
 from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import (
     OWN_FILES,

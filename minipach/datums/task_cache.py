@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from minipach.datums.snapshot import open_repo
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.model.datum import Datum, Task
 from minipach.model.pipeline import Input, PfsInput
 from minipach.model.snapshot import Snapshot

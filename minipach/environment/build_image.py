@@ -8,7 +8,8 @@ from minipach.environment.image import Image, resolve_image
 from minipach.environment.import_image import fetch_entries
 from minipach.environment.record_environment import commit_entries
 from minipach.git.content import classify
-from minipach.git.repo import SYMLINK, Repo, is_dataset, need_annex, need_identity
+from minipach.git.repo import Repo, is_dataset, need_annex, need_identity
+from minipach.git.tree_entries import SYMLINK
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError

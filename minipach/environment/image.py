@@ -19,7 +19,9 @@ from minipach.environment import recipe as recipes
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git.annex_keys import content_id, key_of_link
 from minipach.git.content import classify
-from minipach.git.repo import SYMLINK, CatFile, Repo, TreeEntry
+from minipach.git.object_reader import CatFile
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import SYMLINK, TreeEntry
 from minipach.model.recipe_kind import kind_of
 from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch

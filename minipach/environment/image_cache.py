@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.annex_keys import key_of_link
-from minipach.git.repo import SYMLINK, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import SYMLINK
 from minipach.model.repo_layout import BASE_REF
 from minipach.support.disk_cache import cache_home
 from minipach.support.disk_use import bytes_on_disk

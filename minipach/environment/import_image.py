@@ -12,7 +12,8 @@ from minipach.environment.image import UNKNOWN_DIGEST, Image, archive_folder, en
 from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
 from minipach.environment.recipe import ImageRecipe
 from minipach.git.child_environment import own_environment
-from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, annex
+from minipach.git.repo import Repo, annex
+from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BASE_REF, DATALAD_CONFIG
 from minipach.support.errors import Problem, UserError

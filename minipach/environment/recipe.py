@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minipach.git.annex_keys import key_of_link
-from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, Repo, annex, is_dataset
+from minipach.git.repo import Repo, annex, is_dataset
+from minipach.git.tree_entries import EXECUTABLE, FILE, SYMLINK
 from minipach.model.recipe_kind import RecipeKind, kind_of
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError

@@ -15,7 +15,8 @@ from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch, recover
 from minipach.git.content import classify
-from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, is_dataset, need_identity, private_index
+from minipach.git.repo import Repo, is_dataset, need_identity, private_index
+from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.messages import SUBJECT
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project

@@ -14,7 +14,8 @@ from typing import Any
 
 from minipach.git import config_text
 from minipach.git.config_cache import listed_file, listing
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 
 _LIST = ["-z", "-l", "--show-origin"]
 _COMMITTED = ".datalad/config"

@@ -11,7 +11,8 @@ from minipach.execution.resource_usage import Meter
 from minipach.execution.set_try import DatumReport, LauncherReport, SetTry
 from minipach.execution.staging import StagingError
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import FILE, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import FILE
 from minipach.git.worktrees import Slot
 from minipach.model import launch_protocol, run_record
 from minipach.model.job_entries import Took

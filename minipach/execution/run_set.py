@@ -19,7 +19,7 @@ from minipach.execution.result_ref import BadOutputError, check_new_names, write
 from minipach.execution.secrets import SecretError
 from minipach.execution.set_try import DataladError, LauncherReport, try_set
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.git.worktrees import Slot, clear_scratch
 from minipach.model.failures import FINAL
 from minipach.model.job_entries import DatumResult, Took, Try, took

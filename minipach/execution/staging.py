@@ -12,7 +12,8 @@ from pathlib import Path
 from minipach.git.annex_checksums import damaged
 from minipach.git.annex_layout import is_plain, object_path
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, at_once, need_annex, take_in_locations
+from minipach.git.repo import Repo, annex, at_once, need_annex, take_in_locations
+from minipach.git.tree_entries import GITLINK, SYMLINK
 from minipach.model.repo_layout import CODE, INPUTS
 from minipach.model.work_set import StagedFile
 from minipach.support.errors import UserError

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minipach.git.fast_import import Stream
-from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, is_dataset, need_identity
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
 from minipach.storage.special_remotes import enable

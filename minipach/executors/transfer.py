@@ -16,7 +16,9 @@ from minipach.execution.staging import StagingError, locate
 from minipach.executors.clones import REMOTE, Clones, touch
 from minipach.executors.stored_sets import UnknownSetError, finished, read_set
 from minipach.git.annex_keys import key_of_link
-from minipach.git.repo import SYMLINK, GitError, Repo, annex, at_once
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, at_once
+from minipach.git.tree_entries import SYMLINK
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS, RESULTS_BRANCH, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import WorkSet

@@ -14,7 +14,8 @@ from typing import Any
 from minipach.experiments.points import Point
 from minipach.experiments.record import Experiment, RecordedPoint
 from minipach.git.content import classify
-from minipach.git.repo import SYMLINK, Repo, TreeEntry, annex
+from minipach.git.repo import Repo, annex
+from minipach.git.tree_entries import SYMLINK, TreeEntry
 from minipach.project.project import Project
 from minipach.records.results_branch import Result, StoredResults
 from minipach.spec.yaml_reader import Number, read_yaml

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from minipach.experiments.points import Point, read_point
-from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import FILE, TreeEntry
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import EXPERIMENT_FILE, EXPERIMENT_REFS, POINT_REFS
 from minipach.project.lock import register

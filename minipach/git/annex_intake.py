@@ -23,7 +23,8 @@ from typing import Any
 
 from minipach.git.annex_checksums import damaged, note_verified
 from minipach.git.annex_layout import is_plain, object_path
-from minipach.git.repo import GitError, Repo, annex
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex
 from minipach.model.launch_protocol import SCRATCH
 from minipach.model.repo_layout import FOLDER
 

@@ -27,10 +27,12 @@ from minipach.git.annex_checksums import damaged, note_verified
 from minipach.git.annex_layout import extensions, is_plain, link_target, object_path
 from minipach.git.child_environment import child_environment
 from minipach.git.clean_index import new_files
+from minipach.git.git_error import GitError
 from minipach.git.location_log import note_present
 from minipach.git.plain_settings import is_plain as has_plain_objects
 from minipach.git.ref_files import UnsureError, git_folder, read_ref
-from minipach.git.repo import SYMLINK, GitError, Repo, annex
+from minipach.git.repo import Repo, annex
+from minipach.git.tree_entries import SYMLINK
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.support.git_objects import blob_id
 

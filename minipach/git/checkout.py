@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minipach.git.annex_keys import key_of_pointer
-from minipach.git.repo import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex
+from minipach.git.repo import UNFILTERED, Repo, annex
+from minipach.git.tree_entries import GITLINK, SYMLINK, TreeEntry
 from minipach.model.local_state import LocalState
 from minipach.support.git_objects import NO_OBJECT, blob_id
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
 from minipach.git.loose_objects import loose_sizes
-from minipach.git.repo import GITLINK, SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK, SYMLINK, TreeEntry
 
 Content = tuple[Literal["annex", "git", "link"], str, str | None]
 

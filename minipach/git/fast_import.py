@@ -9,8 +9,10 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from minipach.git.git_error import GitError
 from minipach.git.loose_objects import LooseObjects, NotPlainError, Tree, are_kept, commit_text
-from minipach.git.repo import GITLINK, GitError, Repo, lacks_objects
+from minipach.git.repo import Repo, lacks_objects
+from minipach.git.tree_entries import GITLINK
 
 # A pack of so few objects git takes apart at once: to compress it is for nothing (20 ms for a folder of 20,000 files).
 _UNPACK_LIMIT = 100

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from minipach.git.repo import TreeEntry
+from minipach.git.tree_entries import TreeEntry
 
 _LONGEST = 0xFFF  # a name's length has 12 bits
 _WORD = 0xFFFFFFFF

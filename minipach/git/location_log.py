@@ -20,8 +20,10 @@ from pathlib import Path
 
 from minipach.git.annex_layout import journal_name, log_path
 from minipach.git.fast_import import Stream, committer
+from minipach.git.git_error import GitError
 from minipach.git.ref_files import UnsureError, git_folder, read_ref
-from minipach.git.repo import FILE, GitError, Repo, annex, take_in_locations
+from minipach.git.repo import Repo, annex, take_in_locations
+from minipach.git.tree_entries import FILE
 from minipach.model.repo_layout import BUILD_REFS
 
 _BRANCH = "refs/heads/git-annex"

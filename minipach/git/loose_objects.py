@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from minipach.git.git_error import GitError
 from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder
-from minipach.git.repo import TREE, GitError, Repo, lacks_objects, parse_tree
+from minipach.git.repo import Repo, lacks_objects
+from minipach.git.tree_entries import TREE, parse_tree
 from minipach.support.git_objects import object_id
 
 _ID = re.compile(r"[0-9a-f]{40}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from minipach.git.repo import TREE, TreeEntry
+from minipach.git.tree_entries import TREE, TreeEntry
 from minipach.support.git_objects import object_id
 
 

@@ -1,4 +1,4 @@
-"""The git and git-annex plumbing; no other module starts a git process."""
+"""The git and git-annex plumbing. Only this module starts processes of git, and `object_reader` the reader."""
 
 from __future__ import annotations
 
@@ -7,79 +7,28 @@ import os
 import re
 import shlex
 import subprocess
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from minipach.git import config_cache, network, settings
 from minipach.git.child_environment import child_environment, environment_at
+from minipach.git.git_error import NO_REPOSITORY, GitError
 from minipach.git.loose_reader import LooseReader
+from minipach.git.object_reader import CatFile
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
 from minipach.git.ref_transaction import run_transaction
+from minipach.git.small_trees import SmallTrees, small_listing
+from minipach.git.tree_entries import TREE, TreeEntry, parse_ls_tree
 from minipach.support.errors import Problem, UserError
-
-GITLINK = "160000"
-SYMLINK = "120000"
-TREE = "040000"
-FILE = "100644"
-EXECUTABLE = "100755"
 
 _EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is none, with exit code 128
 _idents: dict[tuple[str | tuple[str, str], ...], str] = {}
 _TRANSFERS = 8  # contents that go to a store at once
-_CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
-
-
-_REJECTED = re.compile(r"^ ?! \[[^\]]*\] +\S+ -> \S+ \((.+)\)$")  # the line of a push for a ref that stays
-
-
-def reason_in(text: str) -> str:
-    """Return the line of an error text in which git, ssh or a server says why; "" if there is none.
-
-    That is seldom the last one: after a refused push git says that it failed, after ssh that nothing could be read.
-    """
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    remarks = [line.removeprefix("remote: ").strip() for line in lines if line.startswith("remote: ")]
-    for line in lines:
-        if found := _REJECTED.match(line):
-            return f"{found[1]}: {remarks[0]}" if remarks and "hook" in found[1] else found[1]
-    for start in ("fatal: ", "error: "):
-        for before, line in zip(["", *lines], lines, strict=False):
-            if line.startswith(start):
-                is_of_ssh = line.startswith("fatal: Could not read from remote") and before
-                return (before if is_of_ssh else line.removeprefix(start)).removeprefix("remote: ").strip()
-    return lines[-1].strip() if lines else ""
-
-
-class GitError(Exception):
-    """A git command failed: its arguments and what it printed."""
-
-    def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str, stdout: bytes = b"") -> None:
-        self.repo, self.code, self.stderr, self.stdout = repo, code, stderr.strip(), stdout
-        super().__init__(f"{repo}: git {' '.join(args[:4])} failed ({code}): {self.stderr}")
-
-    @property
-    def reason(self) -> str:
-        """The line in which git says why it failed; else its exit code. It may have an address with credentials."""
-        return reason_in(self.stderr) or f"exit code {self.code}"
-
-
-@dataclass(frozen=True, slots=True)
-class TreeEntry:
-    """One line of a git tree: octal mode, object id, and the path as text (surrogates keep odd bytes)."""
-
-    mode: str
-    sha: str
-    path: str
-
-
 # options of git: without git-annex's filter, which looks through the whole index each time it starts
 UNFILTERED = ("-c", "filter.annex.process=", "-c", "filter.annex.clean=", "-c", "filter.annex.smudge=")
 
@@ -187,7 +136,7 @@ class Repo:
     def ls_tree(self, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
         """Return the entries of a tree, with full paths; with `recursive` only what is not a tree."""
         with contextlib.suppress(GitError):  # the reader ended: git says why
-            found = _small_listing(self._quick, treeish, paths, recursive=recursive)
+            found = small_listing(self._quick, treeish, paths, recursive=recursive)
             if found is not None:
                 return found
         args = ["ls-tree", "-z", "--full-tree"] + (["-r"] if recursive else []) + [treeish]
@@ -198,21 +147,21 @@ class Repo:
     def names(self, treeish: str) -> list[str]:
         """Return the names at the root of a tree, without what they stand for: quick for a large folder."""
         with contextlib.suppress(GitError, LookupError):
-            return [entry.path for entry in _SmallTrees(self._quick).listed(f"{treeish}^{{tree}}", "")]
+            return [entry.path for entry in SmallTrees(self._quick).listed(f"{treeish}^{{tree}}", "")]
         out = os.fsdecode(self.git("ls-tree", "-z", "--full-tree", "--name-only", treeish))
         return out.split("\0")[:-1]
 
     def paths(self, treeish: str) -> list[str]:
         """Return the paths of all files of a tree, without what they stand for."""
         with contextlib.suppress(GitError):  # the reader ended: git says why
-            if (found := _small_listing(self._quick, treeish, (), recursive=True)) is not None:
+            if (found := small_listing(self._quick, treeish, (), recursive=True)) is not None:
                 return [entry.path for entry in found]
         return os.fsdecode(self.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", treeish)).split("\0")[:-1]
 
     def small_changes(self, old: str, new: str) -> list[tuple[str, TreeEntry | None, TreeEntry | None]] | None:
         """Return what differs between two commits, as (path, old entry, new entry), as git sorts it; None: ask git."""
         with contextlib.suppress(GitError, LookupError):
-            found = _SmallTrees(self._quick).changes(f"{old}^{{tree}}", f"{new}^{{tree}}", "")
+            found = SmallTrees(self._quick).changes(f"{old}^{{tree}}", f"{new}^{{tree}}", "")
             return sorted(found, key=lambda row: os.fsencode(row[0]))
         return None
 
@@ -319,227 +268,6 @@ def private_index(path: Path) -> Iterator[dict[str, str]]:
     finally:
         for leftover in (own, own.with_name(own.name + ".lock")):
             leftover.unlink(missing_ok=True)
-
-
-def parse_ls_tree(data: bytes) -> Iterator[TreeEntry]:
-    """Yield entries of `git ls-tree -z` output."""
-    for row in data.split(b"\0"):
-        if row:
-            meta, _, path = row.partition(b"\t")
-            mode, _kind, sha = meta.split()
-            yield TreeEntry(mode.decode(), sha.decode(), os.fsdecode(path))
-
-
-def parse_tree(data: bytes) -> Iterator[TreeEntry]:
-    """Yield entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders."""
-    at = 0
-    while at < len(data):
-        space = data.index(b" ", at)
-        nul = data.index(b"\0", space)
-        mode = data[at:space].decode().rjust(6, "0")
-        yield TreeEntry(mode, data[nul + 1 : nul + 21].hex(), os.fsdecode(data[space + 1 : nul]))
-        at = nul + 21
-
-
-_MOST_TREES = 40  # of a listing that starts no process
-_MOST_BYTES = 100_000
-_LITERAL = (":(top,literal)", ":(literal)")
-
-
-def _small_listing(
-    objects: CatFile | LooseReader, treeish: str, paths: Sequence[str], *, recursive: bool
-) -> list[TreeEntry] | None:
-    """Return what `git ls-tree` lists, read from the trees; None: git must do it."""
-    wanted = [path.removeprefix(word) for path in paths for word in _LITERAL if path.startswith(word)]
-    if len(wanted) < len(paths) or any(not path or path.endswith("/") or "//" in path for path in wanted):
-        return None
-    if any(other.startswith(f"{path}/") for path in wanted for other in wanted):
-        return None
-    trees = _SmallTrees(objects)
-    top = f"{treeish}^{{tree}}"
-    try:
-        found = [entry for path in wanted if (entry := trees.at(top, path))] if paths else trees.listed(top, "")
-        if recursive:
-            found = [below for entry in found for below in trees.below(entry)]
-    except LookupError:
-        return None
-    ordered = {_in_order(entry): entry for entry in found}
-    return [ordered[key] for key in sorted(ordered)]
-
-
-def _in_order(entry: TreeEntry) -> bytes:
-    return os.fsencode(entry.path) + (b"/" if entry.mode == TREE else b"")
-
-
-class _SmallTrees:
-    """The trees of one listing. Each method raises LookupError for what is large or missing."""
-
-    def __init__(self, objects: CatFile | LooseReader) -> None:
-        self._objects = objects
-        self._known: dict[str, list[TreeEntry]] = {}
-        self._bytes = 0
-
-    def listed(self, name: str, above: str) -> list[TreeEntry]:
-        """Return the entries of a tree. above: its path."""
-        if name not in self._known:
-            data = self._objects.read_if_free(name) if len(self._known) < _MOST_TREES else None
-            self._bytes += len(data or b"")
-            if data is None or self._bytes > _MOST_BYTES:
-                raise LookupError
-            self._known[name] = list(parse_tree(data))
-        prefix = f"{above}/" if above else ""
-        return [TreeEntry(entry.mode, entry.sha, prefix + entry.path) for entry in self._known[name]]
-
-    def at(self, top: str, path: str) -> TreeEntry | None:
-        """Return the entry at a path, if there is one."""
-        name, above = top, ""
-        for part in path.split("/"):
-            here = f"{above}/{part}" if above else part
-            entry = next((e for e in self.listed(name, above) if e.path == here), None)
-            if entry is None or (entry.mode != TREE and here != path):
-                return None
-            name, above = entry.sha, here
-        return entry
-
-    def changes(
-        self, old: str | None, new: str | None, above: str
-    ) -> Iterator[tuple[str, TreeEntry | None, TreeEntry | None]]:
-        """Yield what differs between two trees below a path: files and gitlinks, with their entries."""
-        before = {entry.path: entry for entry in (self.listed(old, above) if old else ())}
-        after = {entry.path: entry for entry in (self.listed(new, above) if new else ())}
-        for path in sorted(before.keys() | after.keys()):
-            one, two = before.get(path), after.get(path)
-            if one is not None and two is not None and (one.mode, one.sha) == (two.mode, two.sha):
-                continue
-            trees = [entry.sha if entry is not None and entry.mode == TREE else None for entry in (one, two)]
-            if any(trees):
-                yield from self.changes(trees[0], trees[1], path)
-            files = [entry if entry is not None and entry.mode != TREE else None for entry in (one, two)]
-            if any(files):
-                yield path, files[0], files[1]
-
-    def below(self, entry: TreeEntry) -> Iterator[TreeEntry]:
-        """Yield the files below an entry, or the entry itself."""
-        if entry.mode != TREE:
-            yield entry
-            return
-        for inside in self.listed(entry.sha, entry.path):
-            yield from self.below(inside)
-
-
-class CatFile:
-    """The objects of a repository by their names: loose ones are read here, all others by one process.
-
-    The process (`git cat-file --batch`) begins when it is needed for the first time.
-    """
-
-    def __init__(self, repo: Path) -> None:
-        self._repo = repo
-        self._loose = LooseReader(repo)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._asked = threading.Lock()  # held until all answers to what was asked are read
-        self._closed = False
-
-    @property
-    def alive(self) -> bool:
-        """Whether it answers: no process was needed yet, or it still runs."""
-        return not self._closed and (self._process is None or self._process.poll() is None)
-
-    def close(self) -> None:
-        """End the process, if one was needed."""
-        self._closed = True
-        if self._process is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._in.close()
-            self._out.close()
-            self._process.wait()
-
-    def read(self, name: str) -> bytes | None:
-        """Return the content of one object, named by id or `REV:PATH` (no newline in it); None if missing."""
-        if "\n" in name:
-            return None
-        return next(iter(self.read_many([name])))
-
-    def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
-        """Yield the contents of many objects, in order."""
-        done = 0
-        for name in names:
-            try:
-                found = self._loose.find(name)
-            except UnsureError:
-                break  # the others are asked for at once
-            yield None if found is None else found.data
-            done += 1
-        for start in range(done, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            with self._asked:
-                self._ask(chunk)
-                for _ in chunk:
-                    answer = self._answer()
-                    yield None if answer is None else answer[1]
-
-    def resolve(self, name: str) -> str | None:
-        """Return the id of an object; None if it is missing, or if the process is at something else."""
-        answer = self._answer_if_free(name)
-        return None if answer is None else answer[0]
-
-    def read_if_free(self, name: str) -> bytes | None:
-        """Return the content of an object; None if it is missing, or if the process is at something else."""
-        answer = self._answer_if_free(name)
-        return None if answer is None else answer[1]
-
-    def _answer_if_free(self, name: str) -> tuple[str, bytes] | None:
-        with contextlib.suppress(UnsureError):
-            found = self._loose.find(name)
-            return None if found is None else (found.sha, found.data)
-        if "\n" in name or not self._asked.acquire(blocking=False):
-            return None
-        try:
-            self._ask([name])
-            return self._answer()
-        finally:
-            self._asked.release()
-
-    def _ask(self, names: Sequence[str]) -> None:
-        if self._process is None:
-            self._process = self._begin()
-        try:
-            self._in.write(b"".join(os.fsencode(n) + b"\n" for n in names))
-            self._in.flush()
-        except BrokenPipeError:  # as such it would look as if nobody read our own output any more
-            raise _reader_ended() from None
-
-    def _begin(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            ["git", "cat-file", "--batch"],
-            cwd=self._repo,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment_at(self._repo),
-            start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
-        )
-        assert process.stdin is not None and process.stdout is not None
-        self._in: IO[bytes] = process.stdin
-        self._out: IO[bytes] = process.stdout
-        return process
-
-    def _answer(self) -> tuple[str, bytes] | None:
-        """Return the id and the content of the next object that was asked for; None if it is missing."""
-        header = self._out.readline()
-        if not header:
-            raise _reader_ended()
-        if header.endswith((b" missing\n", b" ambiguous\n")):
-            return None
-        size = int(header.rsplit(b" ", 1)[1])
-        data = self._out.read(size + 1)
-        if len(data) <= size:
-            raise _reader_ended()
-        return header.partition(b" ")[0].decode(), data[:-1]
-
-
-def _reader_ended() -> GitError:
-    return GitError(Path(), ["cat-file"], -1, "the object reader ended")
 
 
 def is_dataset(path: Path) -> bool:

@@ -17,7 +17,8 @@ from minipach.git.annex_keys import key_of_pointer
 from minipach.git.index_file import write_index
 from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder
-from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK, TreeEntry
 
 _MOST = 200  # files
 _LARGE = 8 << 20  # bytes of all files

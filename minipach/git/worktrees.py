@@ -18,8 +18,9 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
 from minipach.git.child_environment import child_environment
+from minipach.git.git_error import GitError
 from minipach.git.ref_files import read_own_head
-from minipach.git.repo import UNFILTERED, GitError, Repo, annex
+from minipach.git.repo import UNFILTERED, Repo, annex
 from minipach.git.worktree_files import write_worktree
 from minipach.model.launch_protocol import PFS, SCRATCH
 from minipach.model.local_state import LocalState

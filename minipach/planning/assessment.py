@@ -22,7 +22,8 @@ from minipach.datums.launch_command import datum_env, replacements
 from minipach.datums.snapshot import loose_files
 from minipach.datums.task_cache import make_tasks
 from minipach.environment.image import Image, resolve_image
-from minipach.git.repo import Repo, TreeEntry, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import TreeEntry
 from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Neutral, neutral, part_shown
 from minipach.model.pipeline import BranchTrigger, Need, Pipeline

@@ -20,21 +20,12 @@ from minipach.git.child_environment import entered, own_environment
 from minipach.git.datalad_imports import datalad_create
 from minipach.git.fast_import import Stream, committer
 from minipach.git.gc_lock import gc_held_off
+from minipach.git.git_error import GitError
 from minipach.git.loose_objects import NotPlainError
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError
-from minipach.git.repo import (
-    FILE,
-    GITLINK,
-    UNFILTERED,
-    GitError,
-    Repo,
-    TreeEntry,
-    annex,
-    is_dataset,
-    need_identity,
-    private_index,
-)
+from minipach.git.repo import UNFILTERED, Repo, annex, is_dataset, need_identity, private_index
+from minipach.git.tree_entries import FILE, GITLINK, TreeEntry
 from minipach.git.worktrees import kill_inside
 from minipach.model.clock import TICK_REPO_BEGAN, tick_committer
 from minipach.model.messages import SUBJECT

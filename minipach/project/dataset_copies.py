@@ -24,7 +24,8 @@ from minipach.git.loose_objects import LooseObjects, Tree, commit_text
 from minipach.git.own_moves import note_moves
 from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref
-from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE, FILE, SYMLINK, TreeEntry
 
 _OWN = {  # what belongs to one dataset
     *("objects", "refs", "logs", "annex", "minipach", "worktrees", "modules", "config", "HEAD"),

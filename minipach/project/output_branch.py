@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import NO_REPOSITORY, GitError
+from minipach.git.git_error import NO_REPOSITORY, GitError
 from minipach.model.local_state import LocalState
 from minipach.support.errors import Problem
 from minipach.support.text import quoted

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.model.run_record import parse
 from minipach.provenance.lineage import Commit
 from minipach.provenance.web_links import commit_page

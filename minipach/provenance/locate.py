@@ -7,7 +7,9 @@ import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import GITLINK, TREE, GitError, Repo, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import GITLINK, TREE
 from minipach.model.repo_layout import INPUTS, SPECS, is_pipeline, reserved_in_data, reserved_in_pipeline
 from minipach.project import output_branch
 from minipach.project.own_files_list import listed_own

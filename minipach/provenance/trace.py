@@ -14,7 +14,8 @@ from minipach.environment import host
 from minipach.environment.image import UNKNOWN_DIGEST
 from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
-from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK
 from minipach.model.pipeline import ALL
 from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import CODE, OWN_FILES, PINNED_CODE, SPECS, is_pipeline, reserved_in_pipeline

@@ -18,7 +18,9 @@ from typing import Any
 
 from minipach.git.annex_errors import annex_reason
 from minipach.git.annex_keys import key_of_link, size_of
-from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, annex, is_dataset, need_identity
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, is_dataset, need_identity
+from minipach.git.tree_entries import FILE, GITLINK, SYMLINK, TreeEntry
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
 from minipach.project.settings import local_setting

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import key_of_link, key_of_pointer
-from minipach.git.repo import SYMLINK, GitError, Repo, annex, has_annex, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, has_annex, is_dataset
+from minipach.git.tree_entries import SYMLINK
 from minipach.model.neutral_names import restore
 from minipach.model.pipeline import ALL, folder_in
 from minipach.model.repo_layout import DATALAD_CONFIG, RESULT_FILE, RESULTS_BRANCH

@@ -11,7 +11,9 @@ from typing import Any
 
 from minipach.git.annex_keys import key_of_link
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE, FILE, SYMLINK
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.records.results_branch import StoredResults, folder_of, result_json

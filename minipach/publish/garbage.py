@@ -12,7 +12,8 @@ from minipach.git import crash_cleanup
 from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TreeEntry
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import (
     BUILD_REFS,

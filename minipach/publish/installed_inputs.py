@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minipach.git.checkout import dirty_paths
-from minipach.git.repo import GITLINK, GitError, Repo, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import GITLINK
 from minipach.model import run_record
 from minipach.model.repo_layout import INPUTS
 from minipach.project.project import Project

@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import TREE, GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TREE
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RESULT_FILE, RESULTS_BRANCH
 from minipach.records.results_branch import folder_of, id_of_folder, read_folders

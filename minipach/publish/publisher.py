@@ -11,7 +11,8 @@ from minipach.datums import launch_command
 from minipach.git.annex_keys import relocate
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
+from minipach.git.git_error import GitError
+from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model import launch_protocol, run_record
 from minipach.model.messages import JOB, SUBJECT
 from minipach.model.neutral_names import restore

@@ -19,7 +19,9 @@ from functools import partial
 from typing import Any
 
 from minipach.git.annex_errors import annex_reason
-from minipach.git.repo import GITLINK, GitError, Repo, annex, at_once, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, at_once, is_dataset
+from minipach.git.tree_entries import GITLINK
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minipach.git import crash_cleanup
-from minipach.git.repo import GitError, Repo, annex, is_dataset, take_in_locations
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, is_dataset, take_in_locations
 from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
 from minipach.project.project import Project
 from minipach.publish.merge_results import merge_results

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from minipach.git.checkout import index_entries, move_branch
-from minipach.git.repo import GITLINK, Repo, private_index
+from minipach.git.repo import Repo, private_index
+from minipach.git.tree_entries import GITLINK
 from minipach.project.project import Project
 
 

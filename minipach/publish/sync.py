@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch
-from minipach.git.repo import GITLINK, GitError, Repo, TreeEntry, is_dataset, parse_ls_tree, private_index
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset, private_index
+from minipach.git.tree_entries import GITLINK, TreeEntry, parse_ls_tree
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import FOLDER, INPUTS
 from minipach.project.project import Project

@@ -11,7 +11,8 @@ from collections.abc import Collection
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch, recover
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import FILE, Repo, need_identity
+from minipach.git.repo import Repo, need_identity
+from minipach.git.tree_entries import FILE
 from minipach.model.clock import tick_committer, tick_content, tick_name
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, TICK_ASKED, TICK_BACKFILLED, TICK_BEGAN, TICK_MANUAL, TICK_SKIPPED

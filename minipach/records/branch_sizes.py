@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK, SYMLINK, TreeEntry
 from minipach.model.repo_layout import is_pipeline, reserved_in_data, reserved_in_pipeline
 from minipach.project.own_files_list import listed_own
 from minipach.support.git_objects import NO_OBJECT

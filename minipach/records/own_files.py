@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.content import classify
-from minipach.git.repo import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import EXECUTABLE, GITLINK, TreeEntry
 from minipach.model.repo_layout import CODE, PINNED_CODE, reserved_in_data, reserved_in_pipeline
 from minipach.model.snapshot import FileEntry
 from minipach.project.own_files_list import listed_own

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from minipach.git.repo import Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TreeEntry
 from minipach.model.repo_layout import PUBLISHED_REF, STATE, reserved_in_pipeline
 from minipach.model.run_record import parse
 from minipach.support.errors import Problem, UserError

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from minipach.git.repo import TREE, Repo, TreeEntry, parse_tree
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TREE, TreeEntry, parse_tree
 from minipach.model.repo_layout import RECORD_FILE, RESULT_FILE, RESULTS, RESULTS_BRANCH
 from minipach.support.git_objects import NO_OBJECT
 from minipach.support.validation import checked, parse_object

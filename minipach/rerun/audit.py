@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK, SYMLINK
 from minipach.git.worktrees import Owner, Slot, kill_inside, slots_dir
 from minipach.model.datum import Task
 from minipach.model.messages import SUBJECT

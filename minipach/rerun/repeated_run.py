@@ -23,7 +23,9 @@ from minipach.execution.staging import StagingError, locate
 from minipach.git.annex_checksums import content_of
 from minipach.git.annex_keys import content_id, names_content
 from minipach.git.child_environment import child_environment
-from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE, SYMLINK
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, TESTED, TRIAL_GRACE
 from minipach.model.work_set import WorkSet

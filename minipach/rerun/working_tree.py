@@ -10,7 +10,8 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.checkout import dirty_paths
-from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset, private_index
+from minipach.git.repo import Repo, is_dataset, private_index
+from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK, TreeEntry
 from minipach.git.worktrees import clean_up
 from minipach.model.messages import SUBJECT
 from minipach.model.pipeline import BrokenSpec, Pipeline

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from minipach.environment.record_environment import commit_entries
-from minipach.git.repo import FILE, TreeEntry, need_identity
+from minipach.git.repo import need_identity
+from minipach.git.tree_entries import FILE, TreeEntry
 from minipach.model.repo_layout import ACCEPTED
 from minipach.planning.accepted import Accepted, AcceptedChange, Kind
 from minipach.planning.assessment import Assessment, SnapshotStore

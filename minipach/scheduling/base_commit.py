@@ -21,18 +21,10 @@ from minipach.environment.image_cache import share_with_others
 from minipach.environment.import_image import fetch_entries, import_image
 from minipach.git import config_text
 from minipach.git.fast_import import Stream, committer
+from minipach.git.git_error import GitError
 from minipach.git.object_ids import tree_id
-from minipach.git.repo import (
-    EXECUTABLE,
-    FILE,
-    GITLINK,
-    SYMLINK,
-    GitError,
-    Repo,
-    TreeEntry,
-    lacks_objects,
-    need_annex,
-)
+from minipach.git.repo import Repo, lacks_objects, need_annex
+from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK, TreeEntry
 from minipach.model import launch_protocol, run_record
 from minipach.model.launch_protocol import SCRATCH
 from minipach.model.messages import SUBJECT

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from minipach.git.annex_keys import relocate
-from minipach.git.repo import SYMLINK, Repo, TreeEntry, annex
+from minipach.git.repo import Repo, annex
+from minipach.git.tree_entries import SYMLINK, TreeEntry
 from minipach.model.repo_layout import PINNED_CODE
 from minipach.records.own_files import Shared
 from minipach.support.errors import Problem, UserError

@@ -12,7 +12,8 @@ from minipach.environment.oci_registry import SCHEME
 from minipach.execution.compose_launcher import ANY_IMAGE, HOST, kind_of_launcher, launcher
 from minipach.execution.launcher.core import Failure
 from minipach.execution.launcher.image_file import ImageFile
-from minipach.git.repo import SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import SYMLINK, TreeEntry
 from minipach.model.repo_layout import BASE_REF, LAUNCHER
 from minipach.planning.assessment import Assessment
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from minipach.executors.service_host import ServiceHost
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.project.project import Project
 from minipach.records.service_state import ServiceState, Supervising, is_stopped_by_hand, write_state
 from minipach.services.wanted import places, tips_of, wanted

@@ -20,7 +20,8 @@ from minipach.execution.datum_layout import command_line, has_network, lay_out
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.child_environment import child_environment
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slots_dir
 from minipach.model.launch_protocol import INTERACTIVE, LAUNCHER_GRACE, TESTED
 from minipach.model.pipeline import Service

@@ -11,7 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minipach.git.repo import GitError, Repo, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset
 from minipach.git.worktrees import clean_up
 from minipach.model.pipeline import Service
 from minipach.project.project import Project

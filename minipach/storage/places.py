@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
-from minipach.git.repo import GitError, Repo, annex, has_annex
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, has_annex
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.child_environment import own_environment
-from minipach.git.repo import GitError, Repo, annex, take_in_locations
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex, take_in_locations
 from minipach.storage.store import Store, dataset_id
 from minipach.storage.store_kinds import S3, STORE_KINDS, StoreKind, clear, kind_of
 from minipach.support.errors import Problem, UserError

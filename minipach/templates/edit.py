@@ -20,7 +20,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from minipach.git.repo import EXECUTABLE, FILE, GitError, Repo, is_dataset, need_identity, private_index
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset, need_identity, private_index
+from minipach.git.tree_entries import EXECUTABLE, FILE
 from minipach.model.pipeline import BrokenSpec
 from minipach.model.repo_layout import SPEC
 from minipach.planning.assessment import Assessment, SnapshotStore

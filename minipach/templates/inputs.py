@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from minipach.git.repo import GITLINK, TREE, Repo, has_folder, is_dataset
+from minipach.git.repo import Repo, has_folder, is_dataset
+from minipach.git.tree_entries import GITLINK, TREE
 from minipach.model.pipeline import ALL, default_name, folder_in
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project

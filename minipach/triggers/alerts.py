@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.model.states import FAILED, OPEN
 from minipach.planning.clock_states import clock_views
 from minipach.project.pauses import paused

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipach.git.repo import GitError, Repo, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset
 from minipach.project.project import Project
 from minipach.publish.results_exchange import take_places
 from minipach.scheduling.events import Message, Reporter

@@ -14,8 +14,9 @@ from typing import Any
 
 from minipach.git.annex_errors import annex_reason
 from minipach.git.child_environment import entered, own_environment
+from minipach.git.git_error import GitError
 from minipach.git.network import unattended
-from minipach.git.repo import GitError, Repo, is_dataset
+from minipach.git.repo import Repo, is_dataset
 from minipach.model.messages import SUBJECT
 from minipach.project.lock import project_lock
 from minipach.project.problems import absent

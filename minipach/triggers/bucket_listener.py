@@ -11,7 +11,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.storage.private_store import events, is_private
 from minipach.storage.s3 import EVENTS, client, describe, reason

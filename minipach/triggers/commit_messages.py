@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from minipach.experiments.points import parse_points
 from minipach.experiments.record import check_name
 from minipach.experiments.run import experiment_chain, own_point
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.model.pipeline import Pipeline, Resources
 from minipach.project.project import Project

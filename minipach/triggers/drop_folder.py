@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from minipach.git.repo import GitError, Repo, is_dataset
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, is_dataset
 from minipach.project.project import Project
 from minipach.project.unfinished_uploads import is_unfinished
 from minipach.spec.glob import Glob, GlobError, compile_glob

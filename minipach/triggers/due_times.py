@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.project.project import Project
 from minipach.scheduling.add_ticks import due_moments
 from minipach.support.errors import UserError

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 
+from minipach.git.git_error import GitError
 from minipach.git.network import unattended
-from minipach.git.repo import GitError, Repo, is_dataset
+from minipach.git.repo import Repo, is_dataset
 from minipach.project.lock import Claims, register
 from minipach.project.project import Project
 from minipach.project.settings import local_setting, network_limit

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.model.repo_layout import RESULTS
 from minipach.project.project import Project
 from minipach.publish import results_exchange

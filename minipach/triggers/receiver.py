@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minipach.git.child_environment import child_environment, entered
-from minipach.git.repo import GitError, Repo, annex
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, printable

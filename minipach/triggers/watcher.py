@@ -21,8 +21,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+from minipach.git.git_error import GitError
 from minipach.git.refs_on_disk import GitFolders, folders_of, read_tips
-from minipach.git.repo import GitError, is_dataset
+from minipach.git.repo import is_dataset
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting

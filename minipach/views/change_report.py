@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from minipach.git.repo import GITLINK, Repo, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import GITLINK
 from minipach.planning.expected_cost import Cost, expected_cost
 from minipach.project.project import Project
 from minipach.project.settings import slots

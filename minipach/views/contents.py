@@ -9,7 +9,9 @@ from pathlib import Path
 
 from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, TREE, GitError, Repo, TreeEntry
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK, SYMLINK, TREE, TreeEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, TREE, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK, SYMLINK, TREE, TreeEntry
 from minipach.model.datum import Datum
 from minipach.planning.assessment import Assessment
 from minipach.records.published_state import Published

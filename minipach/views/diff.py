@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from minipach.environment import host
 from minipach.git.content import classify
-from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK, TreeEntry
 from minipach.model.pipeline import ALL
 from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import (

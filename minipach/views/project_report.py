@@ -10,7 +10,8 @@ from typing import Any
 
 from minipach import __version__
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, Repo, is_dataset
+from minipach.git.repo import Repo, is_dataset
+from minipach.git.tree_entries import GITLINK, SYMLINK
 from minipach.model.neutral_names import restore
 from minipach.model.pipeline import Pipeline
 from minipach.model.repo_layout import reserved_in_pipeline

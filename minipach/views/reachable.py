@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.git.repo import GitError, annex
+from minipach.git.git_error import GitError
+from minipach.git.repo import annex
 from minipach.project.project import Project
 from minipach.storage.setup import branches, repos
 

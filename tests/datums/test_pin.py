@@ -12,7 +12,7 @@ import pytest
 from minipach.datums.inputs import SnapshotStore
 from minipach.datums.pin import pinned_commit
 from minipach.datums.snapshot import read_snapshot
-from minipach.git.repo import GITLINK, TreeEntry
+from minipach.git.tree_entries import GITLINK, TreeEntry
 from minipach.model.plain_folder import PlainFolder
 from minipach.project.project import Project
 from minipach.support.disk_cache import Cache

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.snapshot import loose_files, open_repo, read_snapshot
-from minipach.git.repo import Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TreeEntry
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
 from minipach.support.files import stays_inside

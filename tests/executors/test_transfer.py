@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from minipach.executors.transfer import annexed_outputs, in_a_line
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from tests.fixtures.projects import Study
 
 

@@ -15,7 +15,8 @@ from minipach.execution import staging
 from minipach.execution.staging import HopelessError, StagingError, check_own, locate
 from minipach.git import annex_checksums
 from minipach.git.annex_checksums import damaged, is_content_of
-from minipach.git.repo import Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TreeEntry
 from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
 

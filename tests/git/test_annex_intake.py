@@ -12,7 +12,8 @@ import pytest
 from minipach.git import annex_checksums, annex_intake
 from minipach.git.annex_checksums import damaged
 from minipach.git.annex_intake import take_in
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from tests.fixtures.repos import Files
 
 NAMES = ["a.dat", "b.tar.gz", "plain", "with space.x", "d/e.verylongextension", "c.ä", "-f", "q'\".txt"]

@@ -17,7 +17,8 @@ import pytest
 from minipach.git import annex_outputs
 from minipach.git.annex_layout import link_target
 from minipach.git.annex_outputs import store_outputs
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, slots_dir
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from minipach.git.checkout import InTheWay, check_free, dirty_paths, index_entries, move_branch, recover
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 
 MAIN = "refs/heads/main"
 OLD = {"keep": "keep", "change": "old", "gone/deep/file": "gone", "link": "-> old-target"}
@@ -18,7 +19,7 @@ NEW = {"keep": "keep", "change": "new", "added/file": "added", "link": "-> new-t
 
 def commit(repo: Repo, files: Mapping[str, str], *parents: str, links: Mapping[str, str] | None = None) -> str:
     """A commit of exactly these files; `-> TARGET` is a symbolic link; `links` are gitlinks."""
-    from minipach.git.repo import FILE, GITLINK, SYMLINK, TreeEntry
+    from minipach.git.tree_entries import FILE, GITLINK, SYMLINK, TreeEntry
 
     entries = [
         TreeEntry(SYMLINK, repo.hash_blob(text[3:].encode()), path)

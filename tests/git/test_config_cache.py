@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minipach.git.fast_import import Stream, committer, quote
-from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, GitError
+from minipach.git.git_error import GitError
+from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 

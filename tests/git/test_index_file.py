@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from minipach.git.index_file import write_index
-from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, TreeEntry
+from minipach.git.tree_entries import EXECUTABLE, FILE, SYMLINK, TreeEntry
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 

@@ -11,7 +11,8 @@ import pytest
 from minipach.git import fast_import
 from minipach.git.fast_import import Stream
 from minipach.git.loose_objects import LooseObjects, NotPlainError, loose_sizes
-from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 

@@ -10,7 +10,8 @@ import pytest
 
 from minipach.git.loose_reader import LooseReader
 from minipach.git.ref_files import UnsureError
-from minipach.git.repo import GITLINK, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from minipach.git.git_error import GitError
 from minipach.git.network import TIMED_OUT, unattended
-from minipach.git.repo import GitError, Repo
+from minipach.git.repo import Repo
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from minipach.git.object_ids import tree_id
-from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK, TreeEntry
 
 
 def test_the_id_of_a_tree_is_that_which_git_writes(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from minipach.git.object_reader import CatFile
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
-from minipach.git.repo import CatFile, Repo
+from minipach.git.repo import Repo
 
 
 def git(folder: Path, *arguments: str) -> str:

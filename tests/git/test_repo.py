@@ -10,56 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipach.git.repo import (
-    EXECUTABLE,
-    FILE,
-    GITLINK,
-    SYMLINK,
-    CatFile,
-    GitError,
-    Repo,
-    TreeEntry,
-    need_identity,
-    parse_tree,
-    private_index,
-    reason_in,
-)
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, need_identity, private_index
+from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK, TreeEntry
 from minipach.project.permissions import explain
 from minipach.support.git_objects import blob_id
-from tests.fixtures.leftovers import until
+from tests.fixtures.git_files import HOSTILE, repo
 from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files, tree_of
 
-HOSTILE = [
-    b"plain",
-    b" lead",
-    b"a b/c\td",
-    b'quo"te',
-    b'"',
-    b"back\\slash",
-    b"new\nline",
-    b"\xff\xfe",
-    b"-n",
-    "é".encode(),
-]
+__all__ = ["repo"]  # the fixture
 ZERO = "0" * 40
-
-
-@pytest.fixture(scope="module")
-def repo(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """One repository with one commit; only to look at, or to add objects to."""
-    made = Files.create(tmp_path_factory.mktemp("git") / "repo")
-    made.put("a.txt", "alpha")
-    made.put("d/b.txt", "beta")
-    made.put("d/run.sh", "true")
-    os.chmod(made.path / "d" / "run.sh", 0o755)
-    os.symlink("a.txt", made.path / "link")
-    for path in ("d/run.sh", "link"):
-        made.stage(path)
-    for path in HOSTILE:
-        made.put(b"odd/" + path, b"odd: " + path)
-    made.commit()
-    return made
 
 
 def test_a_tree_is_listed_with_full_paths(repo: Files) -> None:
@@ -72,129 +33,6 @@ def test_a_tree_is_listed_with_full_paths(repo: Files) -> None:
 def test_hostile_names_are_listed_as_they_are(repo: Files) -> None:
     found = {os.fsencode(e.path) for e in repo.ls_tree("HEAD", "odd/", recursive=True)}
     assert found == {b"odd/" + path for path in HOSTILE}
-
-
-@pytest.mark.parametrize("recursive", [False, True])
-@pytest.mark.parametrize(
-    "paths",
-    [
-        (),
-        ("d",),
-        ("d/b.txt", "a.txt"),
-        ("d", "nothing", "a.txt/below a file", "link"),
-        ("odd",),
-    ],
-)
-def test_a_listing_without_a_process_is_that_of_git(repo: Files, paths: tuple[str, ...], recursive: bool) -> None:
-    wanted = [f":(top,literal){path}" for path in paths]
-    repo.close()
-    listed = repo.ls_tree("HEAD", *wanted, recursive=recursive)
-    assert repo.objects.alive
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Repo, "git", None)
-        assert repo.ls_tree("HEAD", *wanted, recursive=recursive) == listed
-
-
-def test_names_and_paths_without_a_process_are_those_of_git(repo: Files) -> None:
-    repo.close()
-    names, paths = repo.names("HEAD"), repo.paths("HEAD")
-    assert names == ["a.txt", "d", "link", "odd"] and "d/b.txt" in paths
-    assert repo.objects.alive
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Repo, "git", None)
-        assert (repo.names("HEAD"), repo.paths("HEAD")) == (names, paths)
-
-
-def test_changes_without_a_process_are_those_of_git(tmp_path: Path) -> None:
-    """A file becomes a folder, a folder a file; others change in content, in mode, or go."""
-    repo = Files.create(tmp_path / "repo")
-    for path in ("a.txt", "link", "d/b.txt", "d/run.sh", "odd/x/y", "odd/z", "stays"):
-        repo.put(path, path)
-    (repo.path / "d/run.sh").chmod(0o755)
-    repo.git("add", "--", "d/run.sh")
-    old = repo.commit()
-    assert repo.small_changes(old, old) == []
-    for path in ("a.txt", "link", "d/b.txt"):
-        repo.git("rm", "--quiet", "--", path)
-    repo.put("a.txt/inside", "i")
-    repo.put("a.txt.b", "b")
-    repo.git("rm", "--quiet", "-r", "--", "odd")
-    repo.put("odd", "a file now")
-    (repo.path / "d/run.sh").chmod(0o644)
-    repo.git("add", "--", "d/run.sh")
-    new = repo.commit()
-    rows = os.fsdecode(repo.git("diff-tree", "-r", "-z", "--no-renames", old, new)).split("\0")
-    expected = [(path, *meta.lstrip(":").split()[:4]) for meta, path in zip(rows[::2], rows[1::2], strict=False)]
-    assert len(expected) > 6
-    assert repo.objects.alive
-    none = TreeEntry("000000", ZERO, "")
-    found = [(path, one or none, two or none) for path, one, two in repo.small_changes(old, new) or ()]
-    assert [(path, a.mode, b.mode, a.sha, b.sha) for path, a, b in found] == expected
-
-
-def test_what_is_large_or_odd_is_listed_by_git(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert repo.objects.alive
-    assert [e.path for e in repo.ls_tree("HEAD", "d/")] == ["d/b.txt", "d/run.sh"]
-    assert repo.ls_tree("HEAD:d") != []
-    expected = repo.ls_tree("HEAD", recursive=True)
-    monkeypatch.setattr("minipach.git.repo._MOST_TREES", 1)
-    assert repo.ls_tree("HEAD", recursive=True) == expected
-    with pytest.raises(GitError):
-        repo.ls_tree(ZERO)
-
-
-def test_a_raw_tree_is_read_like_its_listing(repo: Files) -> None:
-    listed = repo.ls_tree("HEAD:odd")
-    raw = repo.objects.read(repo.line("rev-parse", "HEAD:odd"))
-    assert list(parse_tree(raw or b"")) == listed
-    top = list(parse_tree(repo.objects.read(repo.line("rev-parse", "HEAD^{tree}")) or b""))
-    assert top == repo.ls_tree("HEAD")
-
-
-def test_objects_are_read_by_id_and_by_path(repo: Files) -> None:
-    assert repo.objects.read("HEAD:a.txt") == b"alpha"
-    assert repo.objects.read("HEAD:odd/a b/c\td") == b"odd: a b/c\td"
-    assert repo.objects.read(blob_id(b"beta")) == b"beta"
-    assert repo.objects.read("HEAD:nothing") is None
-    assert repo.objects.read(ZERO) is None
-    assert repo.objects.read("HEAD:odd/new\nline") is None  # a request is a line: such a name can't be asked for
-    assert repo.objects.read("HEAD:a.txt") == b"alpha"  # and the reader is still in step
-
-
-def test_thousands_of_objects_are_read_in_order(repo: Files) -> None:
-    """Requests run ahead of answers: the pipe between must not fill up on both sides."""
-    big = repo.hash_blob(b"x" * 300_000)
-    small = repo.hash_blob(b"small")
-    names = [big, small, ZERO] * 700
-    found = [None if data is None else len(data) for data in repo.objects.read_many(names)]
-    assert found == [300_000, 5, None] * 700
-    repo.git("repack", "-adq")
-    assert list(repo.objects.read_many([small, "HEAD:a.txt", ZERO])) == [b"small", b"alpha", None]
-
-
-def test_the_reader_is_started_again_when_it_has_ended(repo: Files) -> None:
-    first = repo.objects
-    repo.close()
-    repo.close()
-    assert not first.alive
-    assert repo.objects.read("HEAD:a.txt") == b"alpha"
-
-
-@pytest.mark.parametrize("does", ["exec <&-", "read name && echo 0123 blob 9 && echo cut"], ids=["at once", "midway"])
-def test_a_reader_that_ends_is_an_error_of_gits(
-    repo: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
-) -> None:
-    (tmp_path / "git").write_text(f"#!/bin/sh\n{does}\necho >{tmp_path}/over\n")
-    (tmp_path / "git").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    reader = CatFile(repo.path)
-    with pytest.raises(GitError, match="the object reader ended"):
-        reader.read(ZERO)
-    if "read" not in does:
-        until("nobody reads what we ask for", (tmp_path / "over").exists)
-        with pytest.raises(GitError, match="the object reader ended"):
-            reader.read(ZERO)
-    reader.close()
 
 
 def test_revisions_are_resolved_or_none(repo: Files) -> None:
@@ -334,38 +172,3 @@ def test_git_never_goes_on_in_the_repository_around(tmp_path: Path) -> None:
         inner.head()
     said = explain(found.value, tmp_path)
     assert said is not None and (said.code, said.location) == ("repo.broken", f"{inner.path}/.git")
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (
-            "remote: error: refusing to update checked out branch: refs/heads/master\n"
-            "To ../images\n ! [remote rejected] master -> master (branch is currently checked out)\n"
-            "error: failed to push some refs to '../images'",
-            "branch is currently checked out",
-        ),
-        (
-            "remote: the quota is used up\nTo /srv/x\n ! [remote rejected] HEAD -> a (pre-receive hook declined)\n"
-            "error: failed to push some refs to '/srv/x'",
-            "pre-receive hook declined: the quota is used up",
-        ),
-        (
-            "ssh: connect to host lab port 22: Connection refused\nfatal: Could not read from remote repository.\n\n"
-            "Please make sure you have the correct access rights\nand the repository exists.",
-            "ssh: connect to host lab port 22: Connection refused",
-        ),
-        (
-            "fatal: '/nowhere' does not appear to be a git repository\n"
-            "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights",
-            "'/nowhere' does not appear to be a git repository",
-        ),
-        (
-            "warning: a\ngit-annex: there is no available git remote named x",
-            "git-annex: there is no available git remote named x",
-        ),
-        ("", ""),
-    ],
-)
-def test_the_reason_of_an_error_is_the_line_that_says_why(text: str, reason: str) -> None:
-    assert reason_in(text) == reason

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.git.repo import GITLINK, Repo
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import GITLINK
 from minipach.git.worktree_files import write_worktree
 from minipach.git.worktrees import Slot, remove_slot, slots_dir
 from minipach.model.repo_layout import SLOT_BRANCH

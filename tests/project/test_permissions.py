@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.project.permissions import SeenFolder, explain
 from minipach.support.errors import Problem
 

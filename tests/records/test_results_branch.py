@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from minipach.git.fast_import import Stream
-from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
+from minipach.git.git_error import GitError
+from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.publish.fold_results import fold_results
 from minipach.records.results_branch import StoredResults, folder_of

@@ -13,7 +13,7 @@ import pytest
 
 from minipach.environment.image import Image
 from minipach.execution.compose_launcher import launcher
-from minipach.git.repo import SYMLINK, TreeEntry
+from minipach.git.tree_entries import SYMLINK, TreeEntry
 from minipach.model.pipeline import PfsInput, Pipeline, Transform
 from minipach.model.repo_layout import BASE_REF, LAUNCHER
 from minipach.planning.assessment import Assessment

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from minipach.git.repo import FILE, SYMLINK, GitError, Repo, TreeEntry, annex
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo, annex
+from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from minipach.project.project import Project, find_project
 from minipach.publish import fold_results, results_exchange

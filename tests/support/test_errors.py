@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from minipach.cli.common import INTERRUPTED, USER, colours, guarded, paint, say, show, show_json
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.support.errors import Problem, UserError, each_once
 
 

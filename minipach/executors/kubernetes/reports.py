@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minipach.executors.outcome_check import check_outcome
-from minipach.git.repo import Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TreeEntry
 from minipach.model.repo_layout import REPORT_REFS
 from minipach.model.work_set import Outcome, WorkSet, tried_again
 from minipach.support.validation import checked, is_moment, parse_object

@@ -23,7 +23,8 @@ from minipach.executors.clones import Clones
 from minipach.executors.stored_sets import UnknownSetError
 from minipach.executors.transfer import Transfer, in_a_line
 from minipach.git.child_environment import child_environment, enter_environment
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot, clear_scratch, slots_dir
 from minipach.model.launch_protocol import INTERACTIVE, TESTED
 from minipach.model.work_set import WorkSet

@@ -32,7 +32,8 @@ from minipach.executors.kubernetes.sender import Sender
 from minipach.executors.stored_sets import UnknownSetError
 from minipach.executors.transfer import Transfer, in_a_line
 from minipach.git.child_environment import child_environment, enter_environment
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot, slots_dir
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS, RESULT_REFS
 from minipach.model.work_set import Outcome, WorkSet

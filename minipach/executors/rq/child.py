@@ -13,7 +13,8 @@ from minipach.execution.run_set import stop_early
 from minipach.executors.child_process import serve_all
 from minipach.executors.stored_sets import UnknownSetError, finished, has_whole_result, read_set
 from minipach.git.gc_lock import gc_held_off
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
 
 

@@ -23,7 +23,8 @@ from minipach.executors.child_process import serve_all
 from minipach.executors.clones import Clones, trim
 from minipach.executors.stored_sets import UnknownSetError, has_whole_result
 from minipach.executors.transfer import Transfer, in_a_line
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
 from minipach.model.repo_layout import RESULT_REFS
 from minipach.model.work_set import Outcome, WorkSet

@@ -12,7 +12,8 @@ from minipach.executors.rq.connection import Client
 from minipach.executors.rq.logs import Tails, keep_tail, send_log, send_lost_log
 from minipach.executors.rq.names import Names
 from minipach.executors.rq.shared_workspace import SharedWorkspace
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, clean_up, slots_dir
 from minipach.model.launch_protocol import CLONE_GRACE
 from minipach.model.repo_layout import RESULT_REFS, SET_REFS

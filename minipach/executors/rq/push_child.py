@@ -14,7 +14,8 @@ from typing import Any
 from minipach.executors.child_process import serve_all
 from minipach.executors.clones import Clones, trim
 from minipach.executors.transfer import Transfer
-from minipach.git.repo import GitError, Repo
+from minipach.git.git_error import GitError
+from minipach.git.repo import Repo
 
 
 class PushChild:

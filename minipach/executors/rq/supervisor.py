@@ -35,7 +35,7 @@ from minipach.executors.rq.passes import PassStarter
 from minipach.executors.rq.pusher import HeldResults, Pusher
 from minipach.executors.rq.queue import MENDS, QueueStore, is_of_wrong_kind
 from minipach.executors.rq.shared_workspace import SharedWorkspace
-from minipach.git.repo import GitError
+from minipach.git.git_error import GitError
 from minipach.support.text import many
 
 # what a worker's own processes have no use for, and a datum's command even less

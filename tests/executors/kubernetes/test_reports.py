@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from minipach.executors.kubernetes.reports import PodReporter, read_report, reports_of, store_logs
-from minipach.git.repo import Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import TreeEntry
 from minipach.model.job_entries import DatumResult
 from minipach.model.work_set import Outcome, WorkSet
 from tests.fixtures.projects import Study

@@ -9,7 +9,8 @@ from pathlib import Path
 from minipach.executors.clones import Clones
 from minipach.executors.rq.push_child import PushChild
 from minipach.executors.rq.pusher import HeldResults, Pusher
-from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry
+from minipach.git.repo import Repo
+from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from tests.fixtures.projects import Study
 
