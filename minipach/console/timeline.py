@@ -11,7 +11,7 @@ from itertools import chain
 from operator import eq
 from typing import Any
 
-from minipach.records.job_database import EarlierTry, Run
+from minipach.records.job_rows import EarlierTry, Run
 
 _CLOSE = 2.0  # seconds between two tries of a critical path, at most
 _POINTS = 1000  # of the curve of concurrency

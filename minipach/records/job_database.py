@@ -7,209 +7,51 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from minipach.git import shared_modes
 from minipach.model.job_entries import (
     Attempt,
-    DatumResult,
     Duration,
     FailedJob,
     Failure,
     JobRow,
     Raised,
     Repeated,
-    Took,
     Try,
 )
-from minipach.model.states import DatumKind, JobState
-from minipach.support.validation import conforming, conforms, is_moment, is_text, rows
+from minipach.model.states import JobState
+from minipach.records.job_rows import (
+    ATTEMPT,
+    COUNTS,
+    EARLIER,
+    EARLIER_KINDS,
+    JOB,
+    RUN,
+    RUN_KINDS,
+    TRY,
+    AttemptRow,
+    EarlierTry,
+    Run,
+    as_attempts,
+    as_jobs,
+    as_tries,
+    plain_rows,
+)
+from minipach.records.job_tables import bring_up, is_cut_off, is_damaged
+from minipach.support.validation import conforms, is_text, rows
 
 _LOG = logging.getLogger(__name__)
 WROTE_NOTHING = "wrote nothing"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS job (
-    key INTEGER PRIMARY KEY, id TEXT, pipeline TEXT, started REAL, ended REAL, state TEXT,
-    ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT, recovered INTEGER,
-    asked INTEGER, cause TEXT);
-CREATE TABLE IF NOT EXISTS attempt (
-    key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
-    kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
-    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL, began REAL,
-    finished REAL, disk INTEGER, outside TEXT);
-CREATE TABLE IF NOT EXISTS try (
-    key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
-    started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT,
-    wants_memory INTEGER DEFAULT 0);
-CREATE UNIQUE INDEX IF NOT EXISTS try_once ON try (job, datum, log, ifnull(started, 0), message);
-CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
-CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
-CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
-CREATE INDEX IF NOT EXISTS attempt_that_failed ON attempt (pipeline, datum) WHERE kind != 'ok';
-"""
-# columns that earlier versions did not have
 _CUT_SHORT = ("interrupted", "running", "error")  # states of a job whose datums were not all tried to the end
-_ADDED = {
-    "try": {"wants_memory": "INTEGER DEFAULT 0"},
-    "job": {"recovered": "INTEGER", "asked": "INTEGER", "cause": "TEXT"},
-    "attempt": {
-        "cpu": "REAL DEFAULT 0",
-        "memory": "INTEGER",
-        "bytes_in": "INTEGER",
-        "bytes_out": "INTEGER",
-        "forced": "INTEGER DEFAULT 0",
-        "started": "REAL",
-        "began": "REAL",
-        "finished": "REAL",
-        "disk": "INTEGER",
-        "outside": "TEXT",
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _AttemptRow:
-    """A row of the table `attempt`, as it is stored."""
-
-    job: int | None
-    datum: str
-    datum_id: str
-    kind: str
-    exit: int
-    message: str
-    tries: int
-    seconds: float
-    cpu: float
-    memory: int | None
-    bytes_in: int | None
-    bytes_out: int | None
-    host: str
-    log: str
-    ended: float
-    started: float | None
-    began: float | None
-    finished: float | None
-    disk: int | None
-    forced: int | None
-    outside: str | None
-
-
-_KINDS: Mapping[str, DatumKind] = {"ok": "ok", "lost": "lost", "recovered": "recovered"}
-_ATTEMPT = ", ".join(field.name for field in fields(_AttemptRow))
-_TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
-
-
-# What a chart needs of an attempt: datum, kind, tries, host, end and begin of its set, begin and end of the command,
-# CPU seconds, bytes of memory; and of an earlier try: datum, kind, begin, end, host, CPU seconds, bytes of memory.
-Run = tuple[str, str, int, str, float, float | None, float | None, float | None, float, int | None]
-EarlierTry = tuple[str, str, float | None, float | None, str, float, int | None]
-_RUN = "datum, kind, tries, host, ended, started, began, finished, cpu, memory"
-_EARLIER = "datum, kind, started, ended, host, cpu, memory"
-_NONE = type(None)
-_RUN_KINDS = ({str}, {str}, {int}, {str}, {float}, *({float, _NONE},) * 3, {float}, {int, _NONE})
-_EARLIER_KINDS = ({str}, {str}, {float, _NONE}, {float, _NONE}, {str}, {float}, {int, _NONE})
-
-
-def _plain(found: list[tuple[Any, ...]], kinds: Sequence[set[Any]]) -> list[Any]:
-    """Return the rows whose values are of these types, and numbers that can be shown.
-
-    All rows are looked at together: one at a time takes a second for 100,000.
-    """
-    if _are_plain(found, kinds):
-        return found
-    return [row for row in found if _are_plain([row], kinds)]
-
-
-def _are_plain(found: list[tuple[Any, ...]], kinds: Sequence[set[Any]]) -> bool:
-    for column, kind in zip(zip(*found, strict=True), kinds, strict=False):
-        if not set(map(type, column)) <= kind:
-            return False
-        if str in kind:
-            if not is_text(max(column, key=len)):
-                return False
-            continue
-        known = [value for value in column if value is not None]
-        if known and (min(known) < 0 or (float in kind and not is_moment(max(known)))):
-            return False
-    return True
-
-
-def _attempts(found: Iterable[tuple[Any, ...]]) -> list[Attempt]:
-    """Return the rows as attempts; one that has a value of another kind is left out."""
-    made = map(_attempt, conforming(_AttemptRow, list(found)))
-    return [attempt for attempt in made if attempt is not None]
-
-
-def _attempt(row: Sequence[Any]) -> Attempt | None:
-    """Return an attempt from the columns of `_AttemptRow`; None if a time is none.
-
-    A kind that this version does not know counts as failed.
-    """
-    job, datum, ident, kind, code, message, tries, seconds, cpu, memory, *more = row
-    bytes_in, bytes_out, host, log, ended, started, began, finished, disk, forced, outside = more
-    if not is_moment(ended) or (started is not None and not is_moment(started)):
-        return None
-    took = Took(began or 0.0, finished or 0.0, seconds, cpu, memory, disk)
-    result = DatumResult(0, _KINDS.get(kind, "failed"), code, message, None, took, bytes_in, bytes_out)
-    return Attempt(datum, ident, result, tries, host, log, started, ended, bool(forced), (), job or 0, outside or "")
-
-
 _News = tuple[int, str, str, float | None]
-_COUNTS = ("ran", "reused", "current", "removed", "recovered", "failed")
-_JOB = (
-    "key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull(asked, 0), ifnull(cause, ''), "
-    + ", ".join(_COUNTS)
-)
 
 
 def _asked(text: str | None) -> str | None:
     """Return a word of the user as SQLite takes it. What is no UTF-8 is in no row, in this form neither."""
     return text and text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _job_rows(found: Iterable[tuple[Any, ...]]) -> list[JobRow]:
-    """Return the rows as jobs; one that has a value of another kind is left out."""
-    split = [(row[:9], {name: n or 0 for name, n in zip(_COUNTS, row[9:], strict=True)}) for row in found]
-    made = rows(JobRow, [(*head[:7], counts, *head[7:]) for head, counts in split])
-    return [row for row in made if is_moment(row.started) and (row.ended is None or is_moment(row.ended))]
-
-
-def _tries(found: Iterable[tuple[Any, ...]]) -> list[Try]:
-    made = rows(Try, list(found))
-    return [one for one in made if all(at is None or is_moment(at) for at in (one.started, one.ended))]
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Return whether a file has fewer bytes than its first page says: it was cut off, by a full disk or a bad copy."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(100)
-            size = file.seek(0, 2)
-    except OSError:
-        return False
-    if not size:
-        return False
-    page = int.from_bytes(head[16:18], "big")
-    is_counted = head[24:28] == head[92:96]  # else SQLite itself does not go by the number of pages
-    return size < 100 or (is_counted and size < int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page))
-
-
-def _is_damaged(error: sqlite3.Error) -> bool:
-    """Return whether the file is no job database any more: not SQLite's, spoilt, or with other tables."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA)
-
-
-def _bring_up(db: sqlite3.Connection, folder: str) -> None:
-    """Add the tables and columns that aren't there yet. folder: where the job database is."""
-    db.executescript(_SCHEMA)
-    for table, columns in _ADDED.items():
-        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-        for name in columns.keys() - there:
-            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
-    note_place(db, folder)
 
 
 class _Guarded:
@@ -223,7 +65,7 @@ class _Guarded:
         try:
             return self._execute(sql, values)
         except sqlite3.Error as error:
-            if not _is_damaged(error) or self.in_transaction:
+            if not is_damaged(error) or self.in_transaction:
                 raise
             self._ledger._reopen(error)
             return self._execute(sql, values)
@@ -264,11 +106,11 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         try:
-            if _is_cut_off(path):
+            if is_cut_off(path):
                 self._rename_damaged("cut off")
             self._database = self._open(path)
         except (sqlite3.Error, UnicodeError) as error:
-            if isinstance(error, sqlite3.Error) and not _is_damaged(error):
+            if isinstance(error, sqlite3.Error) and not is_damaged(error):
                 raise  # busy or out of reach, not broken
             self._rename_damaged(str(error))
             self._database = self._open(path)
@@ -300,7 +142,7 @@ class Ledger:
         # a line per datum would wait for the disk three times; and what a power failure spoils here is begun again
         db.execute("PRAGMA synchronous = OFF")
         try:
-            _bring_up(db, f"{path.parent}/")
+            bring_up(db, f"{path.parent}/")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
                 raise
@@ -308,7 +150,7 @@ class Ledger:
             copy = sqlite3.connect(":memory:", isolation_level=None)
             db.backup(copy)
             db.close()
-            _bring_up(copy, f"{path.parent}/")
+            bring_up(copy, f"{path.parent}/")
             copy.execute("PRAGMA query_only = ON")
             return copy
         return db
@@ -340,18 +182,18 @@ class Ledger:
     def open_job(self, job: str, pipeline: str) -> JobRow | None:
         """Return the pass of this job that was left with sets submitted, if there is one."""
         row = self._db.execute(
-            f"SELECT {_JOB} FROM job WHERE id = ? AND pipeline = ? AND state = 'submitted' ORDER BY key DESC LIMIT 1",
+            f"SELECT {JOB} FROM job WHERE id = ? AND pipeline = ? AND state = 'submitted' ORDER BY key DESC LIMIT 1",
             (job, pipeline),
         ).fetchone()
-        return next(iter(_job_rows([row] if row else [])), None)
+        return next(iter(as_jobs([row] if row else [])), None)
 
     def open_jobs(self, pipeline: str | None = None) -> list[JobRow]:
         """Return the jobs that were left with sets submitted."""
         found = self._db.execute(
-            f"SELECT {_JOB} FROM job WHERE state = 'submitted' AND (?1 IS NULL OR pipeline = ?1) ORDER BY key",
+            f"SELECT {JOB} FROM job WHERE state = 'submitted' AND (?1 IS NULL OR pipeline = ?1) ORDER BY key",
             (pipeline,),
         )
-        return _job_rows(found)
+        return as_jobs(found)
 
     def leave_job(self, key: int) -> None:
         """Note that sets of a job continue without us."""
@@ -367,8 +209,8 @@ class Ledger:
     def end_job(self, key: int, state: str, counts: Mapping[str, int], commit: str) -> None:
         """Note how a job ended."""
         self._db.execute(
-            f"UPDATE job SET ended=?, state=?, commit_id=?, {'=?, '.join(_COUNTS)}=? WHERE key=?",
-            (time.time(), state, commit, *(counts[name] for name in _COUNTS), key),
+            f"UPDATE job SET ended=?, state=?, commit_id=?, {'=?, '.join(COUNTS)}=? WHERE key=?",
+            (time.time(), state, commit, *(counts[name] for name in COUNTS), key),
         )
 
     def note_asked(self, key: int, count: int) -> None:
@@ -378,7 +220,7 @@ class Ledger:
     def add_attempt(self, job: int, pipeline: str, end: Attempt, *, forced: bool = False) -> None:
         """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
         took = end.took
-        row = _AttemptRow(
+        row = AttemptRow(
             job,
             end.datum,
             end.datum_id,
@@ -403,7 +245,7 @@ class Ledger:
         )
         values = (pipeline, *astuple(row))
         marks = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT INTO attempt (pipeline, {_ATTEMPT}) VALUES ({marks})", values)
+        self._db.execute(f"INSERT INTO attempt (pipeline, {ATTEMPT}) VALUES ({marks})", values)
         for one in end.before:
             self.add_try(job, pipeline, end.datum, one)
 
@@ -431,7 +273,7 @@ class Ledger:
         wants_memory: it was out of memory, and the next one is to have more.
         """
         self._db.execute(
-            f"INSERT OR IGNORE INTO try (job, pipeline, datum, wants_memory, {_TRY})"
+            f"INSERT OR IGNORE INTO try (job, pipeline, datum, wants_memory, {TRY})"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (job, pipeline, datum, int(wants_memory), *astuple(one)),
         )
@@ -457,33 +299,33 @@ class Ledger:
     def tries(self, job: int) -> dict[str, list[Try]]:
         """Return the tries that were not the last ones, in order, of each datum of a job that has any."""
         found: dict[str, list[Try]] = {}
-        for row in self._db.execute(f"SELECT datum, {_TRY} FROM try WHERE job = ? ORDER BY key", (job,)):
-            if is_text(row[0]) and (made := _tries([row[1:]])):
+        for row in self._db.execute(f"SELECT datum, {TRY} FROM try WHERE job = ? ORDER BY key", (job,)):
+            if is_text(row[0]) and (made := as_tries([row[1:]])):
                 found.setdefault(row[0], []).extend(made)
         return found
 
     def tries_of(self, job: int, datum: str) -> list[Try]:
         """Return the tries of one datum in a job that were not the last ones, in order."""
-        return _tries(
-            self._db.execute(f"SELECT {_TRY} FROM try WHERE job = ? AND datum = ? ORDER BY key", (job, datum))
+        return as_tries(
+            self._db.execute(f"SELECT {TRY} FROM try WHERE job = ? AND datum = ? ORDER BY key", (job, datum))
         )
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
         """Return the last attempt of each datum, by name."""
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt WHERE key IN"
+            f"SELECT {ATTEMPT} FROM attempt WHERE key IN"
             " (SELECT max(key) FROM attempt WHERE pipeline = ? GROUP BY datum) ORDER BY key",
             (pipeline,),
         )
-        return {one.datum: one for one in _attempts(found)}
+        return {one.datum: one for one in as_attempts(found)}
 
     def last_attempt(self, pipeline: str, datum: str) -> Attempt | None:
         """Return the last attempt of one datum."""
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? AND datum = ? ORDER BY key DESC LIMIT 1",
+            f"SELECT {ATTEMPT} FROM attempt WHERE pipeline = ? AND datum = ? ORDER BY key DESC LIMIT 1",
             (pipeline, datum),
         )
-        return next(iter(_attempts(found)), None)
+        return next(iter(as_attempts(found)), None)
 
     def failures(self, pipeline: str) -> dict[str, Failure]:
         """Return the datums whose last attempt did not succeed, by name.
@@ -552,32 +394,32 @@ class Ledger:
     def jobs(self, pipeline: str | None = None, most: int = -1) -> list[JobRow]:
         """Return the last jobs of a pipeline, or of all; the newest first."""
         found = self._db.execute(
-            f"SELECT {_JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2",
+            f"SELECT {JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2",
             (_asked(pipeline), most),
         )
-        return _job_rows(found)
+        return as_jobs(found)
 
     def jobs_called(self, start: str, pipeline: str | None = None) -> list[JobRow]:
         """Return all jobs whose id begins so; the newest first."""
         found = self._db.execute(
-            f"SELECT {_JOB} FROM job WHERE substr(id, 1, length(?1)) = ?1 AND (?2 IS NULL OR pipeline = ?2)"
+            f"SELECT {JOB} FROM job WHERE substr(id, 1, length(?1)) = ?1 AND (?2 IS NULL OR pipeline = ?2)"
             " ORDER BY key DESC",
             (_asked(start), _asked(pipeline)),
         )
-        return _job_rows(found)
+        return as_jobs(found)
 
     def attempts(self, key: int) -> list[Attempt]:
         """Return what happened to each datum of a job, in order."""
-        return _attempts(self._db.execute(f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY key", (key,)))
+        return as_attempts(self._db.execute(f"SELECT {ATTEMPT} FROM attempt WHERE job = ? ORDER BY key", (key,)))
 
     def last_failed(self, key: int) -> list[Attempt]:
         """Return the attempts of a job that did not succeed, of datums that were not tried in it again."""
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt WHERE job = ?1 AND kind != 'ok'"
+            f"SELECT {ATTEMPT} FROM attempt WHERE job = ?1 AND kind != 'ok'"
             " AND key IN (SELECT max(key) FROM attempt WHERE job = ?1 GROUP BY datum) ORDER BY key",
             (key,),
         )
-        return _attempts(found)
+        return as_attempts(found)
 
     def datums_of(self, key: int) -> set[str]:
         """Return the datums of which a job has an attempt."""
@@ -585,13 +427,13 @@ class Ledger:
 
     def runs(self, key: int) -> list[Run]:
         """Return what a chart needs of each attempt of a job, in order."""
-        found = self._db.execute(f"SELECT {_RUN} FROM attempt WHERE job = ? ORDER BY key", (key,)).fetchall()
-        return _plain(found, _RUN_KINDS)
+        found = self._db.execute(f"SELECT {RUN} FROM attempt WHERE job = ? ORDER BY key", (key,)).fetchall()
+        return plain_rows(found, RUN_KINDS)
 
     def earlier_tries(self, key: int) -> list[EarlierTry]:
         """Return what a chart needs of each try of a job that was not the last one of its datum, in order."""
-        found = self._db.execute(f"SELECT {_EARLIER} FROM try WHERE job = ? ORDER BY key", (key,)).fetchall()
-        return _plain(found, _EARLIER_KINDS)
+        found = self._db.execute(f"SELECT {EARLIER} FROM try WHERE job = ? ORDER BY key", (key,)).fetchall()
+        return plain_rows(found, EARLIER_KINDS)
 
     def noted(self, key: int) -> tuple[int, int, int]:
         """Return what differs when a job has more attempts or tries: the number of attempts, and the last keys."""
@@ -604,13 +446,13 @@ class Ledger:
 
     def some_attempts(self, key: int, first: int, most: int) -> list[Attempt]:
         """Return what happened to some datums of a job, failures first. first: how many before them are left out."""
-        sql = f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY kind = 'ok', key LIMIT ? OFFSET ?"
-        return _attempts(self._db.execute(sql, (key, most, first)))
+        sql = f"SELECT {ATTEMPT} FROM attempt WHERE job = ? ORDER BY kind = 'ok', key LIMIT ? OFFSET ?"
+        return as_attempts(self._db.execute(sql, (key, most, first)))
 
     def attempts_of(self, key: int, pipeline: str, datum: str) -> list[Attempt]:
         """Return what happened to one datum in a job, in order."""
-        sql = f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? AND pipeline = ? AND datum = ? ORDER BY key"
-        return _attempts(self._db.execute(sql, (key, pipeline, datum)))
+        sql = f"SELECT {ATTEMPT} FROM attempt WHERE job = ? AND pipeline = ? AND datum = ? ORDER BY key"
+        return as_attempts(self._db.execute(sql, (key, pipeline, datum)))
 
     def forced_runs(self, pipeline: str) -> list[Attempt]:
         """Return the forced runs that succeeded in jobs since the last one that ended: they are not published yet.
@@ -618,12 +460,12 @@ class Ledger:
         To be asked by the holder of the project's lock: a job that is `running` was killed then.
         """
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt WHERE forced AND kind = 'ok' AND job IN ("
+            f"SELECT {ATTEMPT} FROM attempt WHERE forced AND kind = 'ok' AND job IN ("
             " SELECT key FROM job WHERE pipeline = ?1 AND key > ifnull((SELECT key FROM job WHERE pipeline = ?1"
             " AND state NOT IN ('submitted', 'superseded', 'running') ORDER BY key DESC LIMIT 1), 0)) ORDER BY key",
             (pipeline,),
         )
-        return _attempts(found)
+        return as_attempts(found)
 
     def last_key(self) -> int:
         """Return what differs when there is another attempt, of any pipeline."""
@@ -633,34 +475,15 @@ class Ledger:
     def successes(self, pipeline: str, most: int) -> list[Attempt]:
         """Return the last runs of a pipeline that succeeded, the newest first."""
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
+            f"SELECT {ATTEMPT} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
             (pipeline, most),
         )
-        return _attempts(found)
+        return as_attempts(found)
 
     def good_runs(self, pipeline: str, datum: str, most: int) -> list[Attempt]:
         """Return the last runs of a datum that succeeded, the newest first."""
         found = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? AND datum = ? AND kind = 'ok' "
-            "ORDER BY key DESC LIMIT ?",
+            f"SELECT {ATTEMPT} FROM attempt WHERE pipeline = ? AND datum = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
             (pipeline, datum, most),
         )
-        return _attempts(found)
-
-
-def note_place(db: sqlite3.Connection, folder: str) -> None:
-    """Note where the job database is; where the project was moved, the logs are where it is now."""
-    db.execute("CREATE TABLE IF NOT EXISTS place (folder TEXT)")
-    row = db.execute("SELECT folder FROM place").fetchone()
-    if row == (folder,):
-        return
-    db.execute("BEGIN IMMEDIATE")
-    for (old,) in db.execute("SELECT folder FROM place").fetchall():
-        for table in ("attempt", "try"):
-            db.execute(
-                f"UPDATE {table} SET log = ?2 || substr(log, length(?1) + 1) WHERE substr(log, 1, length(?1)) = ?1",
-                (old, folder),
-            )
-    db.execute("DELETE FROM place")
-    db.execute("INSERT INTO place VALUES (?)", (folder,))
-    db.execute("COMMIT")
+        return as_attempts(found)

@@ -13,7 +13,7 @@ from minipach.console.timeline import (
     critical_path,
     timeline_of,
 )
-from minipach.records.job_database import EarlierTry, Run
+from minipach.records.job_rows import EarlierTry, Run
 from tests.fixtures.timelines import tries
 
 
