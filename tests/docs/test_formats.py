@@ -18,7 +18,7 @@ from minipach.scheduling.schedule_report import PipelineReport
 PAGE = (Path(__file__).parents[2] / "docs" / "design" / "formats.md").read_text()
 CODES = {name: value for name, value in vars(launch_protocol).items() if isinstance(value, int) and name.isupper()}
 SIZES = {**launch_protocol.COMMON_SIZES, **launch_protocol.DATUM_SIZES, **launch_protocol.ERROR_SIZES}
-STATES = {word for name, words in vars(states).items() if name.isupper() for word in words}
+STATES = {word for name, words in vars(states).items() if name.isupper() and name[0] != "_" for word in words}
 
 
 def texts(module: object) -> list[str]:
