@@ -226,7 +226,7 @@ def _say_not_installed(project: Project) -> None:
     """Say what is not installed: without this line, a fresh clone looks as if it had no pipelines."""
     away = [path for path in project.not_installed if (project.root / path).is_dir()]
     for path in sorted(set(project.not_installed) - set(away))[:NAMED]:  # not even its folder is there
-        fix = f"to remove it, git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
+        fix = f"remove it: git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
         say(str(Problem("repo.deleted", path, "deleted here, but registered in the project", fix)))
     if not away:
         return

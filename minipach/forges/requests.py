@@ -155,7 +155,7 @@ def check_address(url: str, *, plain: bool = False) -> str:
     if not bare:
         raise UserError(Problem("ci.bad-address", "--api", "the address has a user or a password", "leave that out"))
     if not good:
-        fix = "such as --api https://forge.example.org/api/v1"
+        fix = "write an address such as --api https://forge.example.org/api/v1"
         raise UserError(Problem("ci.bad-address", "--api", "not an address of an API", fix))
     if parts.scheme == "http" and not plain and not _is_loopback(host):
         problem = f"{host} is asked without encryption, so that others could read the token"

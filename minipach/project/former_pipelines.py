@@ -31,8 +31,7 @@ def reported(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> It
                 "pipeline.without-spec",
                 path,
                 f"a pipeline's results without its {SPEC}, so it is treated as data",
-                f"to restore it, {_way_back(repo, here)} && {save}, "
-                f"or to make it data, {here} rm -rq {STATE} && {save}",
+                f"restore it: {_way_back(repo, here)} && {save}; or make it data: {here} rm -rq {STATE} && {save}",
             )
 
 

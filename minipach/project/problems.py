@@ -194,7 +194,7 @@ def _displacement(project: ProjectSpecs, path: str) -> Problem:
         "repo.displaced",
         "",
         f"a plain folder, but a dataset is registered at {path}",
-        f"to make it a new one: {forget}; "
+        f"make it a new one: {forget}; "
         f"or bring the dataset back: mv {folder} {quoted(project.root / (path + '.new'))} && datalad get -n {folder}",
     )
 

@@ -427,8 +427,7 @@ def check_secrets(document: Document, notes: Document) -> None:
         variable, name, key, folder = (text_of(secret, field) for field in ("env_var", "name", "key", "mount_path"))
         loc = ("transform", "secrets", n)
         if variable:
-            if problem := _variable_problem(variable, variables):
-                document.add((*loc, "env_var"), "spec.bad-secret", *problem)
+            _check_variable(document, (*loc, "env_var"), variable, variables)
             variables.add(variable)
         nowhere = not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict)
         if nowhere and not _is_wrong_inside(document, loc):
@@ -443,10 +442,14 @@ def check_secrets(document: Document, notes: Document) -> None:
             if problem := _mount_problem(folder):
                 document.add((*loc, "mount_path"), "spec.bad-secret", *problem)
             elif file in files:
-                message, fix = f"a second secret in the file {file}", "give it another `mount_path`"
-                document.add((*loc, "mount_path"), "spec.bad-secret", message, fix)
+                document.add(
+                    (*loc, "mount_path"),
+                    "spec.bad-secret",
+                    f"a second secret in the file {file}",
+                    "give it another `mount_path`",
+                )
             elif not key:
-                message, fix = f"the secret is the file {file}", "to give the file another name, add `key`"
+                message, fix = f"the secret is the file {file}", "add `key` to give the file another name"
                 notes.add((*loc, "mount_path"), "spec.note", message, fix)
             files.add(file)
         if name:
@@ -461,13 +464,12 @@ def check_secrets(document: Document, notes: Document) -> None:
                 )
 
 
-def _variable_problem(variable: str, others: Collection[str]) -> tuple[str, str] | None:
-    """Return what is wrong with the variable of a secret, and the fix."""
+def _check_variable(document: Document, loc: Loc, variable: str, others: Collection[str]) -> None:
+    """Check that the variable of a secret has no other meaning. others: those that are set already."""
     if _RESERVED_VARIABLE.fullmatch(variable):
-        return f"{show(variable)} has a meaning of its own", "use another variable"
-    if variable in others:
-        return f"the variable {show(variable)} is set twice", "use another one"
-    return None
+        document.add(loc, "spec.bad-secret", f"{show(variable)} has a meaning of its own", "use another variable")
+    elif variable in others:
+        document.add(loc, "spec.bad-secret", f"the variable {show(variable)} is set twice", "use another one")
 
 
 def secret_file(folder: str, name: str) -> str:

@@ -81,7 +81,7 @@ def bucket(url: str, name: str, prefix: str) -> Bucket:
     except ValueError:
         good = False
     if not good:
-        fix = "such as https://s3.example.org:9000, without a path and without credentials"
+        fix = "write one such as https://s3.example.org:9000, without a path and without credentials"
         raise UserError(Problem("bucket.bad-url", url.rpartition("@")[2], "not the address of an object store", fix))
     if prefix and not prefix.endswith("/"):
         prefix += "/"

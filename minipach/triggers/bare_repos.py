@@ -39,7 +39,7 @@ def add(project: Project, path: str) -> None:
         message = "neither a repo of this project nor a bare repository"
         raise UserError(Problem("hooks.no-repository", path, message, "name one of them"))
     if not list(remotes_of(project, path)):
-        fix = f"in the repo that is to follow it: git remote add NAME {path}"
+        fix = f"run in the repo that is to follow it: git remote add NAME {path}"
         raise UserError(Problem("hooks.no-remote", path, "no repo of this project has it as a remote", fix))
     if path not in receiving(project):
         project.repo.git("config", "--local", "--add", KEY, path)

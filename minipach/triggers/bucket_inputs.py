@@ -98,7 +98,9 @@ def add(project: Project, path: str, url: str, name: str, prefix: str, *, listen
     place = bucket(url, name, prefix)
     path = os.path.normpath(path)
     if os.path.isabs(path) or path.startswith("..") or path == "." or path.split("/")[0] in (".git", ".datalad"):
-        raise UserError(Problem("input.bad-name", path, "not a path in the project", "such as raw, or data/raw"))
+        raise UserError(
+            Problem("input.bad-name", path, "not a path in the project", "write a path such as raw, or data/raw")
+        )
     folder = project.root / path
     if os.path.lexists(folder):
         raise UserError(Problem("input.exists", path, "exists already", "choose another name"))

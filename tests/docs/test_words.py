@@ -205,6 +205,42 @@ def test_docstrings_of_functions_begin_with_a_verb_and_name_their_result() -> No
     assert found == []
 
 
+_NAMES = ("Argo", "Kubernetes", "Markdown", "Redis", "Slurm", "Snakemake")  # may begin a message
+
+
+def problems(module: str) -> Iterator[tuple[int, str, str]]:
+    """The messages and fixes of problems that a module writes as plain text: line, message, fix."""
+    for node in ast.walk(ast.parse(module)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+            texts = [_begin(part) for part in (*node.args[2:4], None, None)]
+            yield node.lineno, texts[0], texts[1]
+
+
+def _begin(node: ast.expr | None) -> str:
+    """The text of a node; of a formatted one, with X for each value."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_begin(part) if isinstance(part, ast.Constant) else "X" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def is_plain_problem(message: str, fix: str) -> bool:
+    """Whether a message is part of a line, and its fix says in the imperative what to do."""
+    is_part = not re.match(r"[A-Z][a-z]", message) or message.startswith(_NAMES)
+    is_order = not re.match(r"(?:[A-Z][a-z]|(?:to|in|such|of|or|so|then|as|for|it|with)\b)", fix)
+    return is_part and is_order and not message.endswith(".") and not re.search(r"[a-z]\.$", fix)
+
+
+def test_problems_are_parts_of_a_line_with_a_fix_in_the_imperative() -> None:
+    found = [
+        f"{_name(path)}:{line}: {message}. Fix: {fix}"
+        for path in MODULES
+        if "Problem(" in (text := path.read_text())
+        for line, message, fix in problems(text)
+        if not is_plain_problem(message, fix)
+    ]
+    assert found == []
+
+
 def test_the_glossary_has_each_term_once() -> None:
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
     terms = [term.lower() for row in rows if row != "term" for term in row.split(", ")]
@@ -227,3 +263,7 @@ def test_what_is_wrong_is_found() -> None:
         map(begins_with_a_verb, ("The file.", "UserError if so.", "`x` of it.", "(a, b) of it.", "It ends."))
     )
     assert _RESULT.search("Run it; its exit code.") and not _RESULT.search("Run it; it ends.")
+    call = 'raise UserError(Problem("a.b", where, f"no {name} here", "add it"))'
+    assert list(problems(call)) == [(1, "no X here", "add it")]
+    assert is_plain_problem("no X here", "add it") and is_plain_problem("Slurm is away", "")
+    assert not any([is_plain_problem("No file", ""), is_plain_problem("it is.", ""), is_plain_problem("no", "to add")])

@@ -38,7 +38,7 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     [problem] = Project(root).former_pipelines()
     where = f"'{root}/edges'"
     assert (problem.code, problem.location) == ("pipeline.without-spec", "edges")
-    assert f" git -C {where} mv Spec.yaml spec.yml && datalad save -d {where}, " in problem.fix
+    assert f" git -C {where} mv Spec.yaml spec.yml && datalad save -d {where}; " in problem.fix
     assert problem.fix.endswith(f" git -C {where} rm -rq .minipach/state && datalad save -d {where}")
     with pytest.raises(UserError) as caught:
         Project(root).path_of("edges")

@@ -142,7 +142,7 @@ def test_a_plain_folder_where_a_dataset_is_registered_is_named_with_both_ways(na
     study.copier("after", repo="edges")  # to take from it is told as the same
     assert len(study.minipach("check").err.splitlines()) == 1
     shutil.rmtree(study.root / "after")
-    forget, _, back = line.partition("to make it a new one: ")[2].partition("; or bring the dataset back: ")
+    forget, _, back = line.partition("make it a new one: ")[2].partition("; or bring the dataset back: ")
     assert back.startswith("mv ")
     study.ok("sh", "-c", forget)
     assert study.schedule()["edges"]["state"] == "published"

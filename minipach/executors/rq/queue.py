@@ -176,7 +176,7 @@ class QueueStore:
                         str(root),
                         f"Redis knows the project in {there} by the same id, {self.names.project} "
                         "(is one a copy of the other?)",
-                        "in one of them: git config minipach.project-id NAME",
+                        "run in one of them: git config minipach.project-id NAME",
                     )
                 )
             self.client.delete(self.names.folder)  # it was moved
