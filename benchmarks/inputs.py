@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,18 +67,24 @@ def main() -> None:
 
 
 def _read(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> None:
-    alone = _middle([_alone(root, _READ, megabytes) for _ in range(runs)])
+    file = root / "alone" / "big.dat"
+    _alone(root, _READ, megabytes)  # the file is made
     empty = _project(root / "empty", 0, _READ)
     full = _project(root / "full", megabytes, _READ)
     begun = _schedule(empty, env)
     first = _schedule(full, env)
-    nothing = _middle([_schedule(empty, env, "--force") for _ in range(runs)])
-    again = _middle([_schedule(full, env, "--force") for _ in range(runs)])
-    anew = _middle([_unverified(full, env) for _ in range(runs)])
+    alone, checksum, nothing, again, anew = _in_turn(
+        runs,
+        lambda: _alone(root, _READ, megabytes),
+        lambda: _checksum(file),
+        lambda: _schedule(empty, env, "--force"),
+        lambda: _schedule(full, env, "--force"),
+        lambda: _unverified(full, env),
+    )
     disk = _with_disk(full, env)
     rows = [
         _row("the command alone", alone, alone),
-        _row("its checksum alone", _checksum(root / "alone" / "big.dat"), alone),
+        _row("its checksum alone", checksum, alone),
         _row("a file of one byte, the first time", begun, alone),
         _row("the first time, verified", first, alone, begun),
         _row("a file of one byte, again", nothing, alone),
@@ -90,19 +96,29 @@ def _read(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> None
 
 def _write(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> None:
     few, many = (_WRITE.format(count=count) for count in (0, megabytes * 10**6 // 2**20))
-    alone = _middle([_alone(root, many, 0) for _ in range(runs)])
     empty, full = _project(root / "empty", 0, few), _project(root / "full", 0, many)
     _schedule(empty, env)
     disk = _with_disk(full, env, force=False)  # all that it writes is new
-    nothing = _middle([_schedule(empty, env, "--force") for _ in range(runs)])
-    again = _middle([_written(full, env) for _ in range(runs)])
+    alone, checksum, nothing, again = _in_turn(
+        runs,
+        lambda: _alone(root, many, 0),
+        lambda: _checksum(root / "alone" / "out" / "big"),
+        lambda: _schedule(empty, env, "--force"),
+        lambda: _written(full, env),
+    )
     rows = [
         _row("the command alone", alone, alone),
-        _row("its checksum alone", _checksum(root / "alone" / "out" / "big"), alone),
+        _row("its checksum alone", checksum, alone),
         _row("a file of no bytes, again", nothing, alone),
         _row("again", replace(again, peak=disk.peak, left=disk.left), alone, nothing),
     ]
     table(["written", *_HEAD], rows)
+
+
+def _in_turn(runs: int, *works: Callable[[], Cost]) -> list[Cost]:
+    """The middle cost of each work. They run in turn, since the load of a machine changes."""
+    rounds = [[work() for work in works] for _ in range(runs)]
+    return [_middle(costs) for costs in zip(*rounds, strict=True)]
 
 
 def _middle(costs: Sequence[Cost]) -> Cost:

@@ -70,6 +70,7 @@ class Launcher:
         self.child = None
         self.batch = None  # while a command runs that loops over its datums
         self.image_folder = None  # where the image says that programs start, once it was asked
+        self.image_variables = None  # of its environment, once it was asked
         self.is_out_of_memory = False  # whether the command was ended for its use of memory
         self.limit_hit = ""  # the kind of the limit for which the command was ended
         self.printed = 0  # bytes of the command's standard output and standard error: they become its log
@@ -355,7 +356,9 @@ class Launcher:
         else:
             env = {"PFS": box.pfs, "HOME": box.home, "TMPDIR": box.tmp}
         env["XDG_CACHE_HOME"] = env["HOME"] + "/.cache"
-        env.update(self.image.environment(self.interactive))
+        if self.image_variables is None:
+            self.image_variables = self.image.environment(self.interactive)
+        env.update(self.image_variables)
         for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *self.run.passed):
             if name in os.environ:
                 env[name] = os.environ[name]

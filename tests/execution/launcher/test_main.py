@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+import marshal
+import os
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures.container_images import images
-from tests.fixtures.launchers import Launcher, launch
+from tests.fixtures.launchers import Launcher, launch, use
 
 __all__ = ["images", "launch"]
+
+
+@pytest.fixture
+def kept(launch: Launcher, tmp_path: Path) -> Path:
+    """The folder of the compiled code, which one start has filled."""
+    folder = tmp_path / "cache" / "minipach" / "launch"
+    start(launch, folder)
+    return folder
+
+
+def start(launch: Launcher, kept: Path) -> str:
+    """Start the launcher with its compiled code in a folder; what it prints."""
+    done = launch(launch.image("host"), "--", "echo", "run", XDG_CACHE_HOME=str(kept.parent.parent), **use("none"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_compiled_code_is_kept_for_its_owner_alone(launch: Launcher, kept: Path) -> None:
+    [file] = kept.iterdir()
+    assert (kept.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+    file.write_bytes(marshal.dumps(compile("print('kept')", "other", "exec")))
+    assert start(launch, kept) == "kept\n"
+    file.chmod(0o620)  # another could have written it
+    assert start(launch, kept) == "run\n"
+    file.write_bytes(b"damaged")
+    assert start(launch, kept) == "run\n"
+
+
+def test_compiled_code_that_is_old_is_removed(launch: Launcher, kept: Path) -> None:
+    [file] = kept.iterdir()
+    others = {name: kept / name for name in ("0" * 64 + "-cpython-311", "1" * 64 + "-cpython-311.123", "notes")}
+    recent = kept / ("2" * 64 + "-cpython-311")
+    for other in (*others.values(), recent):
+        other.write_bytes(b"")
+        days = 89 if other == recent else 91
+        os.utime(other, (time.time() - days * 86400,) * 2)
+    file.unlink()
+    assert start(launch, kept) == "run\n"
+    assert set(kept.iterdir()) == {file, recent, others["notes"]}
 
 
 def test_an_old_python_is_one_line(launch: Launcher, tmp_path: Path) -> None:
