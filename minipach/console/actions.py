@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minipach.project.background_command import start_minipach
 from minipach.project.project import Project, find_project
 from minipach.support.errors import Problem, UserError
 
@@ -62,15 +62,7 @@ class Started:
         with local.console_log.open("ab") as log:
             log.write(f"$ {wanted.command}\n".encode("utf-8", "surrogateescape"))
             log.flush()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "minipach", "-C", str(self._root), *wanted.words],
-                cwd=self._root,
-                env=dict(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            process = start_minipach(self._root, wanted.words, log, os.environ)
         self._running = [*self._running, (wanted, process)][-_KEPT:]
 
     def as_json(self) -> Sequence[Mapping[str, object]]:

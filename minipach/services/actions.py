@@ -6,16 +6,15 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from minipach.executors.registry import chosen as chosen_backend
 from minipach.executors.service_host import NO_CLUSTER
-from minipach.git.child_environment import child_environment
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.worktrees import clean_up
+from minipach.project.background_command import start_minipach
 from minipach.project.project import Project
 from minipach.records.service_state import ServiceState, name_of, read_state, stop_by_hand, supervisor
 from minipach.services import cluster
@@ -153,12 +152,4 @@ def _start_supervisor(project: Project) -> subprocess.Popen[bytes]:
     folder = project.local.services
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "supervisor.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "minipach", "-C", str(project.root), "services", "run"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=child_environment(),
-            start_new_session=True,
-            cwd=project.root,
-        )
+        return start_minipach(project.root, ("services", "run"), log)

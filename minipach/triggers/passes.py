@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from minipach.experiments.run import own_point, run_experiment, run_points
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import drop_variables
 from minipach.model.local_state import LocalState
+from minipach.project.background_command import start_minipach
 from minipach.project.pauses import paused
 from minipach.project.project import Project, find_project
 from minipach.project.targets import Targets
@@ -108,15 +108,7 @@ def start_pass(project: Project) -> subprocess.Popen[bytes] | None:
     for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE", *(name for name in os.environ if name.startswith(PREFIX))):
         env.pop(name, None)
     with state.passes_log.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "minipach", "-C", str(project.root), "hooks", "run"],
-            cwd=project.root,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        process = start_minipach(project.root, ("hooks", "run"), log, env)
     state.waiting.write_text(f"{process.pid} {_began(process.pid) or ''}\n")
     return process
 

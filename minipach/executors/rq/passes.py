@@ -6,7 +6,6 @@ Such a pass is `minipach go-on` in a process of its own, with the locks of each 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from minipach.executors.stored_sets import set_ids
 from minipach.git.child_environment import child_environment
 from minipach.git.repo import Repo
 from minipach.model.launch_protocol import PASS_GRACE
+from minipach.project.background_command import start_minipach
 from minipach.project.lock import holder_of_any
 from minipach.project.project import Project
 from minipach.records import pending_work
@@ -76,14 +76,8 @@ class PassStarter:
         log.parent.mkdir(parents=True, exist_ok=True)
         mode = "wb" if log.is_file() and log.stat().st_size > 1_000_000 else "ab"
         with log.open(mode) as out:
-            return subprocess.Popen(
-                [sys.executable, "-m", "minipach", "-C", str(self._project.root), "go-on"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=child_environment({"MINIPACH_EXECUTOR": "rq"}),  # whatever the setting says now
-                start_new_session=True,
-            )
+            env = child_environment({"MINIPACH_EXECUTOR": "rq"})  # whatever the setting says now
+            return start_minipach(self._project.root, ("go-on",), out, env)
 
     def _ended(self, code: int) -> None:
         assert self._task is not None

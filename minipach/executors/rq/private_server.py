@@ -12,12 +12,10 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
 import redis
@@ -28,6 +26,7 @@ from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import QueueStore
 from minipach.git.child_environment import child_environment
 from minipach.model.local_state import LocalState
+from minipach.project.background_command import start_minipach
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 
@@ -318,27 +317,7 @@ def write_private(path: Path, text: str) -> None:
 def _start_worker(project: Project, folder: Path, pid_file: Path, slots: int | None) -> subprocess.Popen[bytes]:
     words = ("worker", *(("-j", str(slots)) if slots is not None else ()))
     with (folder / "worker.log").open("ab") as log:
-        return start_minipach(project, words, log, pid_file)
-
-
-def start_minipach(project: Project, words: Sequence[str], log: IO[bytes], pid_file: Path) -> subprocess.Popen[bytes]:
-    """Start a command of minipach in the background, and write the number of its process.
-
-    Args:
-        project: The project.
-        words: The command and its options.
-        log: Receives what it prints.
-        pid_file: The file for the number.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "minipach", "-C", str(project.root), *words],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        env=child_environment(),
-        start_new_session=True,
-        cwd=project.root,
-    )
+        process = start_minipach(project.root, words, log)
     pid_file.write_text(f"{process.pid}\n")
     return process
 

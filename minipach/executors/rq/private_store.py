@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minipach.executors.rq.private_server import BackgroundService, start_minipach, write_private
+from minipach.executors.rq.private_server import BackgroundService, write_private
 from minipach.git.child_environment import child_environment
+from minipach.project.background_command import start_minipach
 from minipach.project.project import Project
 from minipach.storage.private_store import PARTS, program, read_credentials, read_ports, write_ports
 from minipach.storage.s3 import Credentials, client
@@ -67,7 +68,8 @@ def start_receiver(project: Project, notify: Callable[[str], None], is_serving: 
         notify("receiver: another minipach serve runs; start it again, so that it hears the S3 server")
         return
     with log.open("wb") as out:
-        process = start_minipach(project, ("serve", "--port", "0"), out, mine.pid_file)
+        process = start_minipach(project.root, ("serve", "--port", "0"), out)
+    mine.pid_file.write_text(f"{process.pid}\n")
     deadline = time.monotonic() + _START
     while not is_serving() and time.monotonic() < deadline:
         if process.poll() is not None:
