@@ -31,6 +31,7 @@ _TAKEN = re.compile(r"""\brepo["']?\s*:\s*["']?([^\s"',}\]]+)""")  # the repo of
 _OURS = [re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""", re.MULTILINE) for key in ("transform", "inputs?")]
 _REMOTE = re.compile(r"""^\s*\[remote "([^"\\]+)"\]""", re.MULTILINE)
 _STORE = re.compile(r"""^\s*\[minipach-store "([^"\\]+)"\]""", re.MULTILINE)
+_EXPERIMENT = re.compile(r"^[0-9a-f]+ refs/minipach/experiments/([^\s/]+)$", re.MULTILINE)
 _SOURCE = re.compile(r"""^\s*\[minipach-templates "([^"\\]+)"\]\s*url = (/.*)$""", re.MULTILINE)
 _SPECS_FOLDER = Path(__file__).parents[1] / "templates" / "specs"
 _CONTAINER = re.compile(r"""^\s*\[datalad "containers\.([^"\\]+)"\]""", re.MULTILINE)
@@ -103,6 +104,8 @@ def complete(words: Sequence[str], last: str) -> Completions:
     if "commands" in node:
         return Completions([(name, below["summary"]) for name, below in node["commands"].items()])
     names = node["arguments"]
+    if names == ["REMOTE"]:  # where pipelines follow, the remote can be left out
+        return Completions(_places(here)) if not before else Completions()
     if len(before) < len(names):
         return _values(names[len(before)], here, before, last)
     return _values(names[-1], here, before, last) if names and names[-1].endswith("...") else Completions()
@@ -122,11 +125,12 @@ def _values(name: str, here: Path, before: Sequence[str], last: str) -> Completi
     if name in ("PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM"):
         return _targets(here, name, last)
     if name == "REMOTE":
-        return Completions([*_remotes(here), *_stores(here), *_pipelines(here)])
-    if name == "STORE":
-        return Completions(_stores(here))
-    if name == "IMAGE":
-        return Completions(_containers(here))
+        return Completions([*_places(here), *_pipelines(here)])
+    if name in ("EXPERIMENT", "EXPERIMENT:POINT"):
+        end = ":" if name == "EXPERIMENT:POINT" else ""
+        return Completions([(f"{one}{end}", meaning) for one, meaning in _experiments(here)], more=bool(end))
+    if name in ("STORE", "IMAGE"):
+        return Completions(_stores(here) if name == "STORE" else _containers(here))
     if name in ("R", "REPO[:GLOB]"):
         root = _project(here)
         return Completions([(path, "repo") for path in _repos(root)] if root is not None else [])
@@ -287,6 +291,24 @@ def _git_folder(repo: Path) -> Path:
     folder = repo / ".git"
     text = _read(folder) if folder.is_file() else ""
     return repo / text.removeprefix("gitdir:").strip() if text else folder
+
+
+def _places(here: Path) -> list[Candidate]:
+    """Return the remotes and the stores, each name once: a store is a remote of repos that use it."""
+    return list(dict([*_remotes(here), *_stores(here)]).items())
+
+
+def _experiments(here: Path) -> list[Candidate]:
+    """Return the experiments of the project, with their pipelines. Reads refs as files: no git process is needed."""
+    found: dict[str, str] = {}
+    for path in _paths(here):
+        folder = _git_folder((_project(here) or here) / path)
+        names = _EXPERIMENT.findall(_read(folder / "packed-refs"))
+        with contextlib.suppress(OSError):
+            names += [entry.name for entry in os.scandir(folder / "refs/minipach/experiments")]
+        for name in names:
+            found.setdefault(name, f"experiment of {path.rpartition('/')[2]}")
+    return sorted(found.items())
 
 
 def _stores(here: Path) -> list[Candidate]:

@@ -55,7 +55,8 @@ def erase(
         show_json({"schema": 1, "dry_run": dry_run, "report": str(report), "repos": rows})
     else:
         cells = [[o.repo, *(str(len(x)) for x in (o.paths, o.keys, o.results, o.shared, o.in_git))] for o in found]
-        show_table(["REPO", "FILES", "CONTENTS", "RESULTS", "SHARED", "IN GIT"], cells, right="FILES CONTENTS RESULTS")
+        titles = ["REPO", "FILES", "CONTENTS", "RESULTS", "SHARED", "IN-GIT"]
+        show_table(titles, cells, right=" ".join(titles[1:]))
         show(f"report: {report}")
     if left:
         raise typer.Exit(USER)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minipach.experiments.metrics import MetricRow
     from minipach.experiments.points import Value
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help="Select the experiment.")]
+NAME = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Select the experiment.")]
 _FAILURES = 5  # that are shown
 
 
@@ -46,7 +46,7 @@ def run(
         list[str],
         typer.Option("-S", "--set", metavar="PIPELINE.PARAM=VALUES", help="Set values, by commas or range(...)."),
     ],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name it, or add points to it.")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="EXPERIMENT", help="Name it, or add points to it.")] = "",
     jobs: JOBS = None,
     as_json: JSON = False,
 ) -> None:
@@ -168,8 +168,8 @@ def _number(value: float | Value) -> str:
 @guarded
 def diff(
     context: typer.Context,
-    old: Annotated[str, typer.Argument(metavar="NAME:POINT", help="Select a point by its number.")],
-    new: Annotated[str, typer.Argument(metavar="NAME:POINT", help="Select the point to compare with it.")],
+    old: Annotated[str, typer.Argument(metavar="EXPERIMENT:POINT", help="Select a point by its number.")],
+    new: Annotated[str, typer.Argument(metavar="EXPERIMENT:POINT", help="Select the point to compare with it.")],
     as_json: JSON = False,
 ) -> None:
     """Compare the parameters and metrics of two points.
@@ -203,7 +203,7 @@ def _row(here: Here, word: str) -> MetricRow:
 @guarded
 def apply(
     context: typer.Context,
-    point: Annotated[str, typer.Argument(metavar="NAME:POINT", help="Select a point by its number.")],
+    point: Annotated[str, typer.Argument(metavar="EXPERIMENT:POINT", help="Select a point by its number.")],
 ) -> None:
     """Write the parameters of a point to params.yml.
 

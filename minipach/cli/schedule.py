@@ -286,14 +286,14 @@ class Terminal:
             return
         if self._detail > 0:
             seconds = time.monotonic() - self._since.get(pipeline, time.monotonic())
-            rest = f", {failed} failed" if failed else ""
+            rest = f", {failed} of them failed" if failed else ""
             rate = self._rate(pipeline, done)
             say(f"{pipeline}: {done} of {total} done{rest} after {seconds:.1f} s" + (f", {rate}" if rate else ""))
         elif self._tty:
             self._draw(pipeline, done, failed, total)
         elif done == total or time.monotonic() - self._last.get(pipeline, 0.0) > 5:
             self._last[pipeline] = time.monotonic()
-            say(f"{pipeline}: {done} of {total} done" + (f", {failed} failed" if failed else ""))
+            say(f"{pipeline}: {done} of {total} done" + (f", {failed} of them failed" if failed else ""))
 
     def _draw(self, pipeline: str, done: int, failed: int, total: int) -> None:
         with contextlib.suppress(OSError):  # the terminal is gone; the work continues

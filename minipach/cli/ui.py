@@ -30,7 +30,15 @@ def register(app: typer.Typer) -> None:
 def ui(
     context: typer.Context,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Listen on port N. [default: a free port]")
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            metavar="N",
+            show_default=False,
+            help="Listen on port N. [default: a free port]",
+        ),
     ] = 0,
     actions: ACTIONS = False,
     browse: Annotated[

@@ -292,7 +292,7 @@ def _drop(project: Project, repo: Repo, here: ErasedData, word: str, notify: Not
         for key in here.keys:
             (repo.common_dir / "annex" / folder / key).unlink(missing_ok=True)
     _name_copies(project, repo, here, again, failed)
-    notify(f"{here.repo}: {len(here.keys)} contents dropped, {len(here.left) - before} places left")
+    notify(f"{here.repo}: {many(len(here.keys), 'content')} dropped, {many(len(here.left) - before, 'place')} left")
 
 
 def _where(repo: Repo, name: str) -> str:

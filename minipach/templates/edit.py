@@ -437,7 +437,7 @@ def with_datum(spec: SpecText, datum: str) -> SpecText:
         found = [n for n, row in enumerate(rows) if isinstance(row, Mapping) and row.get("datum") == datum]
         if not found:
             fix = "use a name from `minipach: {exclude: [...]}` in the spec"
-            raise UserError(Problem("exclude.not-there", datum, f"{spec.source} has no such entry", fix))
+            raise UserError(Problem("exclude.not-there", spec.source, f'no entry leaves out "{datum}"', fix))
         for n in reversed(found):
             del rows[n]
         if not rows or rows is not known:

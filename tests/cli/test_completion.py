@@ -70,7 +70,8 @@ def test_every_argument_has_a_known_kind() -> None:
     }
     kinds |= {
         "NAME",
-        "NAME:POINT",
+        "EXPERIMENT",
+        "EXPERIMENT:POINT",
         "COMMAND",
         "STORE",
         "TICK",
@@ -114,6 +115,26 @@ def test_datums_jobs_and_remotes(here: Study) -> None:
     assert words("logs", "edges", "--job", "") == [job[:12]]
     assert words("results", "pull", "c") == ["colleague"]
     assert words("results", "pull", "colleague", "") == ["edges", "montage"]
+
+
+def test_experiments_are_those_on_record_packed_or_not(here: Study, tmp_path: Path) -> None:
+    study = here.duplicate(tmp_path / "study")
+    os.chdir(study.root)
+    assert words("exp", "show", "") == []
+    for name in ("exp-1", "sigma"):
+        study.git("edges", "update-ref", f"refs/minipach/experiments/{name}", "HEAD")
+        study.git("edges", "pack-refs", "--all") if name == "exp-1" else None
+    assert words("exp", "show", "") == words("exp", "run", "--name", "") == ["exp-1", "sigma"]
+    assert words("exp", "show", "s") == ["sigma"]
+    assert words("exp", "apply", "s") == ["sigma:"]
+
+
+def test_a_remote_is_completed_once_and_pipelines_where_they_may_follow(here: Study, tmp_path: Path) -> None:
+    study = here.duplicate(tmp_path / "study")
+    os.chdir(study.root)
+    study.git(".", "config", "--file", ".datalad/config", "minipach-store.colleague.url", "/nowhere")
+    assert words("push", "") == ["colleague"] and words("push", "colleague", "") == []
+    assert words("results", "pull", "e") == ["edges"]
 
 
 def test_pipelines_in_plain_folders_of_subdatasets_and_none_in_data(here: Study, tmp_path: Path) -> None:
@@ -161,7 +182,7 @@ def test_stores_containers_and_repos(here: Study, tmp_path: Path) -> None:
         study.git(repo, "config", "--file", ".datalad/config", key, "x")
     study.git(".", "remote", "add", "origin", "/nowhere")
     assert words("store", "check", "") == words("worker", "--store", "") == ["lab"]
-    assert words("push", "") == ["origin", "colleague", "lab", "edges", "montage"]
+    assert words("push", "") == ["origin", "colleague", "lab"]
     assert words("new", "--image", "") == ["box", "images/tiny"]
     assert words("hooks", "install", "--repo", "") == ["images", "edges"]
 

@@ -233,7 +233,7 @@ def test_an_exclusion_is_taken_back_and_the_others_stay() -> None:
     assert "# a shell" in one.text and read_values(with_datum(one, "b").text) == read_values(TEXT)
     with pytest.raises(UserError) as error:
         with_datum(one, "a")
-    assert code(error) == "exclude.not-there"
+    assert (code(error), error.value.problems[0].location) == ("exclude.not-there", "edges/spec.yml")
 
 
 @pytest.mark.parametrize(("word", "want"), [("nosuch", "datum.unknown"), ("*", "datum.ambiguous")])
