@@ -83,7 +83,7 @@ def main() -> None:
     options.add_argument("--pipelines", type=int, default=100)
     options.add_argument("--datums", type=int, default=3)
     options.add_argument(
-        "--counted", type=int, default=10, help="pipelines of the project whose git processes are counted"
+        "--counted", type=int, default=100, help="pipelines of the project whose git processes are counted"
     )
     options.add_argument("--names", action="store_true", help="print the git processes by command")
     chosen = options.parse_args()

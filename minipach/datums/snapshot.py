@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
-from minipach.git.checkout import parents
+from minipach.git.checkout_files import parents
 from minipach.git.content import classify
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, is_dataset

@@ -11,11 +11,9 @@ result yet, so it runs again, and the same steps complete them.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +27,7 @@ from minipach.git.child_environment import child_environment
 from minipach.git.clean_index import new_files
 from minipach.git.git_error import GitError
 from minipach.git.location_log import note_present
+from minipach.git.plain_attributes import has_usual_attributes, system_attributes
 from minipach.git.plain_settings import is_plain as has_plain_objects
 from minipach.git.ref_files import UnsureError, git_folder, read_ref
 from minipach.git.repo import Repo, annex
@@ -48,8 +47,6 @@ _USUAL = {
     *("annex.synccontent", "annex.verify", "annex.addsmallfiles", "annex.supportunlocked", "annex.dotfiles"),
 }
 _USUAL_VALUES = {("annex.thin", "false"), ("annex.crippledfilesystem", "false"), ("annex.addunlocked", "false")}
-_OF_ANNEX = {b"", b"* filter=annex", b".* !filter"}  # lines of `.git/info/attributes`
-_ATTRIBUTES = "etc/gitattributes"  # of the system, below `/` or where git is installed
 _ODD = re.compile(r'[\\"!\[]|^\[attr\]')  # in a pattern of attributes: git is asked
 _STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")  # in a file of attributes
 _BLANK = re.compile(r"[ \t\r]+")  # what git takes for one
@@ -106,7 +103,7 @@ def store_outputs(main: Repo, top: Path, base: str, expected: Sequence[str]) -> 
     if found is None or backend is None or sorted(found) != sorted(map(os.fsencode, set(expected))):
         return None
     objects = folder / "annex/objects"
-    if not objects.parent.is_dir() or not _has_usual_attributes(folder):
+    if not objects.parent.is_dir() or not has_usual_attributes(folder):
         return None
     try:
         objects.mkdir(exist_ok=True)
@@ -164,15 +161,7 @@ def _is_adapted(main: Repo, folder: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         if any(name.endswith("-annex") for name in os.listdir(folder / "hooks")):
             return True
-    return any(os.path.exists(file) for file in _system_attributes(child_environment()["PATH"]))
-
-
-@functools.lru_cache(maxsize=4)
-def _system_attributes(path: str) -> tuple[str, ...]:
-    """Return the files of attributes that the git on a PATH may read for all users."""
-    git = shutil.which("git", path=path)
-    places = [] if git is None else [Path(git).parents[1], Path(os.path.realpath(git)).parents[1]]
-    return (f"/{_ATTRIBUTES}", *(f"{place}/{_ATTRIBUTES}" for place in places))
+    return any(os.path.exists(file) for file in system_attributes(child_environment()["PATH"]))
 
 
 def _backend(main: Repo, base: str, settings: Mapping[str, str], paths: Sequence[str]) -> str | None:
@@ -229,14 +218,6 @@ def _may_match(pattern: str, path: str) -> bool:
         return fnmatchcase(folders[0], rule[1:].partition(b"/")[0].replace(b"**", b"*"))
     last = rule.rstrip(b"/").rpartition(b"/")[2]
     return last in (b"", b"**") or any(fnmatchcase(part, last) for part in folders)
-
-
-def _has_usual_attributes(folder: Path) -> bool:
-    try:
-        lines = (folder / "info/attributes").read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return True
-    return _OF_ANNEX.issuperset(lines)
 
 
 def _hash_all(top: Path, paths: Sequence[str], backend: str, device: int) -> list[_HashedOutput] | None:

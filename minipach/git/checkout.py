@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minipach.git.annex_keys import key_of_pointer
+from minipach.git.checkout_files import PathChange, parents, remove_path, staged_paths, write_paths
+from minipach.git.clean_index import matching_tree
 from minipach.git.repo import UNFILTERED, Repo, annex
 from minipach.git.tree_entries import GITLINK, SYMLINK, TreeEntry
 from minipach.model.local_state import LocalState
 from minipach.support.git_objects import NO_OBJECT, blob_id
 
 _SMALL = 1024 * 1024  # bytes
+_SMALL_INDEX = 100_000  # bytes
 _MANY = 200  # paths that are named to git
 
 
@@ -29,16 +32,6 @@ class InTheWay(Exception):
         super().__init__(", ".join(paths))
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    path: str
-    old_mode: str
-    new_mode: str
-    old: str
-    new: str
-    moved: bool = False  # its folder becomes a dataset of its own, which has the file now
-
-
 def _journal(repo: Repo) -> Path:
     return LocalState.of(repo.common_dir).checkout_journal
 
@@ -46,12 +39,14 @@ def _journal(repo: Repo) -> Path:
 def check_free(repo: Repo, old: str, new: str) -> None:
     """Raise InTheWay if a path that differs between the commits has uncommitted changes, staged ones included."""
     changes = _changes(repo, old, new)
-    staged = repo.git("diff-index", "--cached", "-z", "--name-only", "--ignore-submodules=dirty", old)
-    taken = {os.fsdecode(p) for p in staged.split(b"\0") if p}
+    taken = staged_paths(repo, old)
+    if taken is None:
+        staged = repo.git("diff-index", "--cached", "-z", "--name-only", "--ignore-submodules=dirty", old)
+        taken = {os.fsdecode(p) for p in staged.split(b"\0") if p}
     _verify(repo, changes, taken)
 
 
-def _verify(repo: Repo, changes: list[_Change], staged: set[str]) -> None:
+def _verify(repo: Repo, changes: list[PathChange], staged: set[str]) -> None:
     # what moves into a new dataset is still there, as whoever staged it left it
     into = {c.path for c in changes if c.moved or (c.new_mode == GITLINK and c.old == NO_OBJECT)}
     blocked = [c.path for c in changes if c.path in staged - into]
@@ -98,7 +93,7 @@ def recover(repo: Repo) -> tuple[str, ...]:
     return left
 
 
-def _staged_since(repo: Repo, changes: list[_Change]) -> set[str]:
+def _staged_since(repo: Repo, changes: list[PathChange]) -> set[str]:
     """Return paths where the index holds neither side of a change: somebody staged something there."""
     staged = {e.path: e.sha for e in index_entries(repo)}
     return {c.path for c in changes if staged.get(c.path, NO_OBJECT) not in (c.old, c.new)}
@@ -119,26 +114,26 @@ def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
     return found
 
 
-def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
+def _changes(repo: Repo, old: str, new: str) -> list[PathChange]:
     small = repo.small_changes(old, new)
     if small is None:
         return list(_changes_between(str(repo.path), old, new))
     none = TreeEntry("000000", NO_OBJECT, "")
     rows = ((path, one or none, two or none) for path, one, two in small)
-    return _with_moves([_Change(path, one.mode, two.mode, one.sha, two.sha) for path, one, two in rows])
+    return _with_moves([PathChange(path, one.mode, two.mode, one.sha, two.sha) for path, one, two in rows])
 
 
 @functools.lru_cache(maxsize=1)  # who asks whether they are free asks again to make them
-def _changes_between(top: str, old: str, new: str) -> list[_Change]:
+def _changes_between(top: str, old: str, new: str) -> list[PathChange]:
     out = Repo(Path(top)).git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
     found = []
     for meta, path in zip(out[::2], out[1::2], strict=False):
         old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()
-        found.append(_Change(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
+        found.append(PathChange(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
     return _with_moves(found)
 
 
-def _with_moves(found: list[_Change]) -> list[_Change]:
+def _with_moves(found: list[PathChange]) -> list[PathChange]:
     """Return the changes, with those noted whose folder becomes a dataset of its own."""
     datasets = {c.path for c in found if c.new_mode == GITLINK and c.old == NO_OBJECT}
     if datasets:
@@ -146,15 +141,7 @@ def _with_moves(found: list[_Change]) -> list[_Change]:
     return found
 
 
-def parents(path: str) -> Iterator[str]:
-    """Yield the folders above a path, nearest first."""
-    folder = path.rpartition("/")[0]
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
-
-
-def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
+def _worktree_ids(repo: Repo, changes: list[PathChange]) -> dict[str, str]:
     """Return what lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
     files: list[str] = []
     found: dict[str, str] = {}
@@ -205,9 +192,9 @@ def _listed(root: Path, folder: Path, known: set[str]) -> list[bool]:
     ]
 
 
-def _apply(repo: Repo, changes: list[_Change]) -> None:
+def _apply(repo: Repo, changes: list[PathChange]) -> None:
     """Set index and work tree to the new side of the changes."""
-    if not changes:
+    if not changes or write_paths(repo, changes):
         return
     # removals first: a path may give way to a folder of the same name, or the other way round
     info = b"".join(
@@ -218,7 +205,7 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
     repo.git(*UNFILTERED, "update-index", "-z", "--index-info", stdin=info)
     for change in changes:
         if change.new == NO_OBJECT and change.old_mode != GITLINK and not change.moved:
-            _remove(repo.path, change.path)
+            remove_path(repo.path, change.path)
         elif change.new_mode == GITLINK:
             (repo.path / change.path).mkdir(parents=True, exist_ok=True)
     written = [c for c in changes if c.new != NO_OBJECT and c.new_mode != GITLINK]
@@ -235,7 +222,7 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
         annex(repo, "smudge", "--update")  # as git-annex's hooks do: the filter alone leaves pointers
 
 
-def _write_sparsely(repo: Repo, changes: Sequence[_Change]) -> None:
+def _write_sparsely(repo: Repo, changes: Sequence[PathChange]) -> None:
     """Write those of the paths that the user's sparse checkout contains; the others stay absent."""
     if not changes:
         return
@@ -250,24 +237,11 @@ def _write_sparsely(repo: Repo, changes: Sequence[_Change]) -> None:
         annex(repo, "smudge", "--update")
 
 
-def _unlocked(repo: Repo, changes: Sequence[_Change]) -> list[_Change]:
+def _unlocked(repo: Repo, changes: Sequence[PathChange]) -> list[PathChange]:
     """Return those whose new content is the pointer of an unlocked annexed file."""
     files = [c for c in changes if c.new_mode != SYMLINK]
     blobs = repo.objects.read_many([c.new for c in files])
     return [c for c, blob in zip(files, blobs, strict=True) if key_of_pointer(blob or b"")]
-
-
-def _remove(root: Path, path: str) -> None:
-    there = root / path
-    if there.is_symlink() or there.is_file():
-        there.unlink()
-    folder = os.path.dirname(path)
-    while folder:
-        try:
-            os.rmdir(root / folder)
-        except OSError:
-            return  # not empty: something else lives there
-        folder = os.path.dirname(folder)
 
 
 def dirty_paths(repo: Repo, *below: str) -> list[str]:
@@ -281,6 +255,8 @@ def dirty_paths(repo: Repo, *below: str) -> list[str]:
         "--no-renames",
         *(["--", *(f":(literal,top){b}" for b in below)] if below else []),
     ]
+    if not below and _is_clean(repo):
+        return []
     # First without git-annex's filter, which after each run looks through the whole index (3 s for 20,000 files):
     # without it a file may look changed that isn't, never the reverse. Never with a lock: the user's own commit would
     # fail, and `git annex add` would leave its file out and exit with 0.
@@ -290,3 +266,9 @@ def dirty_paths(repo: Repo, *below: str) -> list[str]:
         out = repo.git(*command, env=unlocked)
     # a path may come twice: staged, and as a folder that has taken its place
     return list(dict.fromkeys(os.fsdecode(row[3:]) for row in out.split(b"\0") if row))
+
+
+def _is_clean(repo: Repo) -> bool:
+    """Return whether a small working tree is surely as its commit has it."""
+    found = matching_tree(repo.path, _SMALL_INDEX)
+    return found is not None and repo.resolve(f"{found[0]}^{{tree}}") == found[1]

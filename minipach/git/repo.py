@@ -144,6 +144,12 @@ class Repo:
             args += ["--", *paths]
         return list(parse_ls_tree(self.git(*args)))
 
+    def small_listing(self, treeish: str) -> list[TreeEntry] | None:
+        """Return all files of a small tree, read without a process of its own; None: git must list them."""
+        with contextlib.suppress(GitError):
+            return small_listing(self._quick, treeish, (), recursive=True)
+        return None
+
     def names(self, treeish: str) -> list[str]:
         """Return the names at the root of a tree, without what they stand for: quick for a large folder."""
         with contextlib.suppress(GitError, LookupError):

@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minipach.git.annex_keys import key_of_pointer
 from minipach.git.index_file import write_index
+from minipach.git.plain_attributes import convert_nothing, has_pointer, has_usual_attributes
 from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder
 from minipach.git.repo import Repo
@@ -23,8 +23,6 @@ from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK, TreeEntry
 _MOST = 200  # files
 _LARGE = 8 << 20  # bytes of all files
 _AGE = 10.0  # seconds that new files pretend to be old: git looks into those that are as young as its index
-_CONVERTING = {"text", "eol", "crlf", "ident", "filter", "working-tree-encoding"}
-_OF_ANNEX = {b"", b"* filter=annex", b".* !filter"}  # lines of `.git/info/attributes`
 _SYSTEM = "/etc/gitattributes"
 
 
@@ -64,32 +62,23 @@ def write_worktree(main: Repo, path: Path, base: str, branch: str) -> bool:
 
 
 def _is_usual(folder: Path, settings: Mapping[str, str]) -> bool:
-    own = folder / "info" / "attributes"
-    lines = own.read_bytes().split(b"\n") if own.exists() else []
     return (
         is_plain(settings)
         and "annex.uuid" in settings
         and (folder / "annex").is_dir()
         and not any(key.startswith("extensions.") for key in settings)
         and "false" not in (settings.get("core.filemode"), settings.get("core.symlinks"))
-        and _OF_ANNEX.issuperset(lines)
+        and has_usual_attributes(folder)
         and not os.path.exists(_SYSTEM)
     )
 
 
 def _stay_as_they_are(files: Mapping[str, bytes]) -> bool:
     """Return whether git and git-annex would write these files as they are stored."""
-    if sum(map(len, files.values())) > _LARGE or any(key_of_pointer(data) for data in files.values()):
+    if sum(map(len, files.values())) > _LARGE or has_pointer(files.values()):
         return False
     rules = [data for path, data in files.items() if path.rpartition("/")[2] == ".gitattributes"]
-    return not any(_converts(line) for data in rules for line in data.split(b"\n"))
-
-
-def _converts(line: bytes) -> bool:
-    words = os.fsdecode(line).split()
-    if not words or words[0].startswith("#"):
-        return False
-    return words[0].startswith("[attr]") or any(word.partition("=")[0] in _CONVERTING for word in words)
+    return convert_nothing(rules)
 
 
 def _write(path: Path, entries: Sequence[TreeEntry], files: Mapping[str, bytes]) -> None:

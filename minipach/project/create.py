@@ -15,7 +15,8 @@ from pathlib import Path
 
 from minipach.git import crash_cleanup, ignore_rules, shared_modes
 from minipach.git.annex_keys import key_of_link, key_of_pointer
-from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch, parents
+from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
+from minipach.git.checkout_files import parents
 from minipach.git.child_environment import entered, own_environment
 from minipach.git.datalad_imports import datalad_create
 from minipach.git.fast_import import Stream, committer

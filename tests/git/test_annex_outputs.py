@@ -218,7 +218,7 @@ def test_git_annex_decides_where_it_may_do_something_else(
     put(slot, "x.dat", "content")
     _OTHERS[what](repo, slot)
     if what == "attributes of the system":
-        monkeypatch.setattr(annex_outputs, "_system_attributes", lambda path: (str(slot.path / ".gitattributes"),))
+        monkeypatch.setattr(annex_outputs, "system_attributes", lambda path: (str(slot.path / ".gitattributes"),))
     assert store(slot, "x.dat") is None
     assert what == "an output that is gone" or os.path.lexists(slot.path / "x.dat")
     assert what == "a link" or not (slot.path / "x.dat").exists() or (slot.path / "x.dat").read_text() == "content"

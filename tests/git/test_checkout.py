@@ -31,9 +31,13 @@ def commit(repo: Repo, files: Mapping[str, str], *parents: str, links: Mapping[s
     return repo.commit_tree(repo.write_tree(entries), "test\n", parents)
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    """A repo with OLD checked out on `main`."""
+@pytest.fixture(params=["quickly", "by git"])
+def repo(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """A repo with OLD checked out on `main`. Checkouts follow quickly, or each time by git."""
+    if request.param == "by git":
+        monkeypatch.setattr("minipach.git.checkout.write_paths", lambda repo, changes: False)
+        monkeypatch.setattr("minipach.git.checkout.staged_paths", lambda repo, commit: None)
+        monkeypatch.setattr("minipach.git.checkout.matching_tree", lambda top, largest: None)
     repo = Repo(tmp_path / "repo")
     repo.path.mkdir()
     repo.git("init", "--quiet", "--initial-branch=main")

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from minipach.git.clean_index import matching_tree, new_files
+from minipach.git.index_file import index_data, read_index, row_of, tree_of
 from minipach.git.repo import Repo
+from minipach.git.tree_entries import EXECUTABLE
+from minipach.support.git_objects import blob_id
 
 
 def make(top: Path) -> Repo:
@@ -79,12 +82,19 @@ def test_a_staged_change_has_another_tree(repo: Repo) -> None:
     assert found is None or found[1] != committed
 
 
-def test_a_file_as_young_as_the_index_is_left_to_git(repo: Repo) -> None:
+def test_a_file_as_young_as_the_index_is_read(repo: Repo) -> None:
     (repo.path / "run").write_text("q")
     repo.git("add", "--", "run")
     repo.git("commit", "--quiet", "-m", "second")
     index = repo.path / ".git/index"
     written = (repo.path / "run").stat().st_mtime_ns
+    os.utime(index, ns=(written, written))
+    assert matching_tree(repo.path) == (repo.head(), repo.resolve("HEAD^{tree}"))
+    rows, tree = read_index(index.read_bytes()) or ({}, None)
+    assert tree == tree_of(rows) == repo.resolve("HEAD^{tree}")
+    changed = (repo.path / "run").stat()
+    row = row_of(EXECUTABLE, blob_id(b"p"), changed)  # as if it had another content just before
+    index.write_bytes(index_data({**rows, b"run": row}))
     os.utime(index, ns=(written, written))
     assert matching_tree(repo.path) is None
 
