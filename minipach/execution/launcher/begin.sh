@@ -15,12 +15,15 @@ except ImportError:
 del sys.argv[0]
 with open(sys.argv[0], "rb") as file:
     text = file.read()
-cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+cache = os.environ.get("XDG_CACHE_HOME", "")
+if not os.path.isabs(cache):  # as its specification says: a relative one could be a folder of the dataset
+    cache = os.path.expanduser("~/.cache")
 folder = os.path.join(cache, "minipach", "launch")
 kept = os.path.join(folder, blake2b(text, digest_size=32).hexdigest() + "-" + (sys.implementation.cache_tag or "none"))
+is_known = os.path.isabs(folder)
 code = None
 try:
-    ours = all(s.st_uid == os.getuid() and not s.st_mode & 0o22 for s in map(os.lstat, (folder, kept)))
+    ours = is_known and all(s.st_uid == os.getuid() and not s.st_mode & 0o22 for s in map(os.lstat, (folder, kept)))
     if ours:
         with open(kept, "rb") as file:
             code = marshal.load(file)
@@ -30,6 +33,8 @@ if not hasattr(code, "co_code"):
     code = compile(text, sys.argv[0], "exec", dont_inherit=True)
     part = kept + "." + str(os.getpid())
     try:
+        if not is_known:
+            raise FileNotFoundError
         os.makedirs(folder, 0o700, exist_ok=True)
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             marshal.dump(code, file)

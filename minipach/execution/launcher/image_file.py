@@ -73,10 +73,13 @@ class ImageFile(Image):
                 for piece in iter(lambda: file.read(1 << 20), b""):
                     digest.update(piece)
             key = digest.hexdigest()
-        base = os.environ.get("MINIPACH_CACHE") or os.path.join(
-            os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME") or "/tmp", ".cache"), "minipach"
-        )
+        home = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(home):  # as its specification says: a relative one could be a folder of the dataset
+            home = os.path.expanduser("~/.cache")
+        base = os.environ.get("MINIPACH_CACHE") or os.path.join(home, "minipach")
         folder = os.path.join(base, "images", key)
+        if not os.path.isabs(folder):
+            raise Failure(f"{folder}: is no absolute path; set MINIPACH_CACHE to a folder that can be written")
         try:
             os.makedirs(folder, exist_ok=True)
             with Suppress(PermissionError):

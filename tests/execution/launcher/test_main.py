@@ -42,6 +42,20 @@ def test_compiled_code_is_kept_for_its_owner_alone(launch: Launcher, kept: Path)
     assert start(launch, kept) == "run\n"
 
 
+def test_no_code_of_the_dataset_runs(launch: Launcher, kept: Path, tmp_path: Path) -> None:
+    """A relative folder of caches is one of the dataset, whose files others have committed."""
+    [file] = kept.iterdir()
+    planted = launch.dataset / "cache" / "minipach" / "launch"
+    planted.mkdir(parents=True, mode=0o700)
+    (planted / file.name).write_bytes(marshal.dumps(compile("print('planted')", "other", "exec")))
+    for known in ({"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": "cache"}, {"HOME": ".", "XDG_CACHE_HOME": ""}):
+        (launch.dataset / ".cache").unlink(missing_ok=True)
+        (launch.dataset / ".cache").symlink_to("cache")
+        done = launch(launch.image("host"), "--", "echo", "run", **known, **use("none"))
+        assert (done.returncode, done.stdout) == (0, "run\n"), done.stderr
+        assert [p.name for p in planted.iterdir()] == [file.name]
+
+
 def test_compiled_code_that_is_old_is_removed(launch: Launcher, kept: Path) -> None:
     [file] = kept.iterdir()
     others = {name: kept / name for name in ("0" * 64 + "-cpython-311", "1" * 64 + "-cpython-311.123", "notes")}
