@@ -20,7 +20,7 @@ from pathlib import Path
 import minipach as minipach_package
 from minipach.git.child_environment import child_environment
 from minipach.git.repo import Repo
-from minipach.project.create import adopt
+from minipach.project.adoption import adopt
 from minipach.project.project import Project, find_project
 
 MINIPACH = (sys.executable, "-m", "minipach")

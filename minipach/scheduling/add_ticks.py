@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from minipach.model.clock import tick_name
 from minipach.planning.clock_states import ClockView, clock_views, deferrals, span
 from minipach.planning.due_ticks import needs_states
-from minipach.project.create import make_tick_repo
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
+from minipach.project.tick_repos import make_tick_repo
 from minipach.publish.tick_commits import commit_due
 from minipach.records.tick_repo import read_ticks
 from minipach.support.errors import Problem, UserError

@@ -19,7 +19,7 @@ from minipach.model.messages import SUBJECT
 from minipach.model.states import GOING, STOPPED, PipelineState, counted
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
-from minipach.project.create import adopt, adopt_all
+from minipach.project.adoption import adopt, adopt_all
 from minipach.project.discovery import PipelineLocation
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project

@@ -10,7 +10,7 @@ import pytest
 
 from minipach.environment import image
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.project.create import adopt_all
+from minipach.project.adoption import adopt_all
 from minipach.project.project import find_project
 from tests.fixtures.projects import Study
 

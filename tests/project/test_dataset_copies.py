@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from minipach.git.repo import Repo
-from minipach.project import create
-from minipach.project.create import adopt_all
+from minipach.project import adoption
+from minipach.project.adoption import adopt_all
 from minipach.project.project import find_project
 from tests.fixtures.projects import Study, run
 
@@ -152,13 +152,13 @@ def test_a_repository_of_another_kind_is_made_by_git(study: Study, monkeypatch: 
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.sharedRepository")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "group")
     built: list[Path] = []
-    build = create._build_dataset
+    build = adoption._build_dataset
 
     def building(aside: Path, folder: Path) -> None:
         built.append(folder)
         build(aside, folder)
 
-    monkeypatch.setattr(create, "_build_dataset", building)
+    monkeypatch.setattr(adoption, "_build_dataset", building)
     adopt(study)
     assert sorted(folder.name for folder in built) == sorted(NAMES)
 
