@@ -1,18 +1,20 @@
-"""The time of 1,000 results through two workers, with and without a shared filesystem, and the pushes of the latter.
+"""The time of results through two workers, with and without a shared filesystem, and the pushes of the latter.
 
-Without one, each worker has clones of its own, and contents go to an S3 server (SeaweedFS) on this machine.
+Without one, each worker has clones of its own, and contents go to an S3 server (SeaweedFS) on this machine. Two kinds
+of work are measured: `cp` of files of 5 kB, and the edges of photographs (`examples/photographs`), a datum each.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from common import (
@@ -31,13 +33,31 @@ from common import (
 )
 
 
-def sample(folder: Path, datums: int) -> Path:
+def copies(folder: Path, datums: int) -> Path:
     """A project with so many contents of 5 kB, and a pipeline that copies each."""
     project = new_project(folder, "images")
     for n in range(datums):
         (project / "images" / f"{n:05}.dat").write_bytes(os.urandom(5000))
     call("datalad", "save", "-d", ".", "-r", cwd=project)
     new_pipeline(project, simple_spec("/*"))
+    return project
+
+
+def photographs(folder: Path, datums: int) -> Path:
+    """A project with so many photographs, which differ in their last rows, and the pipeline of the example."""
+    import cv2
+
+    found = Path(*importlib.util.find_spec("skimage").submodule_search_locations, "data")
+    pictures = [cv2.imread(str(path)) for path in sorted(found.glob("*.[jp][pn]g")) if path.stat().st_size > 50_000]
+    project = new_project(folder, "images")
+    for n in range(datums):
+        picture = pictures[n % len(pictures)]
+        cv2.imwrite(str(project / "images" / f"{n:05}.jpg"), picture[: len(picture) - n // len(pictures)])
+    call("datalad", "save", "-d", ".", "-r", cwd=project)
+    edges = Path(__file__).resolve().parents[1] / "examples/photographs/edges"
+    new_pipeline(project, (edges / "spec.yml").read_text())
+    shutil.copy(edges / "code/edges.py", project / "edges/code/edges.py")
+    call("datalad", "save", "-d", ".", "-r", cwd=project)
     return project
 
 
@@ -92,39 +112,44 @@ def commands(traces: Path) -> Counter[str]:
     return found
 
 
+def compare(make: Callable[[Path, int], Path], folder: Path, datums: int) -> list[str]:
+    """The figures of one kind of work, as the rows of the table have them."""
+    folder.mkdir()
+    shared = make(folder / "shared", datums)
+    measure([*MINIPACH, "up", "-j", "2"], shared)
+    try:
+        one = schedule(shared, datums)
+    finally:
+        measure([*MINIPACH, "down"], shared)
+    apart = make(folder / "apart", datums)
+    measure([*MINIPACH, "up", "-j", "0", "--store"], apart)
+    traces = folder / "traces"
+    traces.mkdir()
+    try:
+        with clones(apart, folder / "scratch", 2, traces):
+            two = schedule(apart, datums)
+    finally:
+        measure([*MINIPACH, "down"], apart)
+    counted = commands(traces)
+    ratio = two.seconds / one.seconds
+    times = [f"{one.seconds:.1f} s", f"{two.seconds:.1f} s", f"{ratio:.2f}"]
+    return [str(datums), *times, str(counted["push"]), str(sum(counted.values()))]
+
+
 def main() -> None:
-    """Measure both, and print a table."""
+    """Measure both kinds of work, and print a table."""
     made = parser(__doc__ or "")
-    made.add_argument("--datums", type=int, default=1000)
+    made.add_argument("--datums", type=int, default=1000, help="of cp; 0: none")
+    made.add_argument("--photographs", type=int, default=250, help="whose edges are drawn; 0: none")
     options = made.parse_args()
+    kinds = [("cp", copies, options.datums), ("edges", photographs, options.photographs)]
     with workplace(options) as folder:
-        shared = sample(folder / "shared", options.datums)
-        measure([*MINIPACH, "up", "-j", "2"], shared)
-        try:
-            one = schedule(shared, options.datums)
-        finally:
-            measure([*MINIPACH, "down"], shared)
-        apart = sample(folder / "apart", options.datums)
-        measure([*MINIPACH, "up", "-j", "0", "--store"], apart)
-        traces = folder / "traces"
-        traces.mkdir()
-        try:
-            with clones(apart, folder / "scratch", 2, traces):
-                two = schedule(apart, options.datums)
-        finally:
-            measure([*MINIPACH, "down"], apart)
-        counted = commands(traces)
+        found = [compare(make, folder / name, datums) for name, make, datums in kinds if datums]
         print(conditions() + "\n")
-        table(
-            ["through two workers", "figure"],
-            [
-                ("with a shared filesystem", f"{one.seconds:.1f} s"),
-                ("with clones and an S3 store", f"{two.seconds:.1f} s"),
-                ("ratio", f"{two.seconds / one.seconds:.2f}"),
-                ("pushes of the workers", str(counted["push"])),
-                ("git processes of the workers", str(sum(counted.values()))),
-            ],
-        )
+        rows = ["datums", "with a shared filesystem", "with clones and an S3 store", "ratio", "pushes of the workers"]
+        rows.append("git processes of the workers")
+        names = [name for name, _, datums in kinds if datums]
+        table(["through two workers", *names], list(zip(rows, *found, strict=True)))
 
 
 if __name__ == "__main__":

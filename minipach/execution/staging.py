@@ -124,10 +124,12 @@ def locate(
     get: bool = True,
     names: Mapping[str, str] | None = None,
     fresh: bool = False,
+    usual: bool = False,
 ) -> dict[str, Path]:
     """Return where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
 
-    names: of files by their key, for messages · fresh: as for `stage`. Raises StagingError.
+    names: of files by their key, for messages · fresh: as for `stage` · usual: whether contents can be at the usual
+    place alone, as in a clone of our own. Raises StagingError.
     """
 
     def of(key: str) -> str:
@@ -135,7 +137,7 @@ def locate(
 
     if keys:
         _need_annex(repo)
-    found = _verify(repo, _present(repo, keys), of, get=get, fresh=fresh)
+    found = _verify(repo, _present(repo, keys, ask=not usual), of, get=get, fresh=fresh)
     absent = sorted(keys - found.keys())
     if absent and not get:
         raise StagingError(
@@ -183,13 +185,14 @@ def _verify(
     return {**{key: path for key, path in contents.items() if key not in bad}, **again}
 
 
-def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
+def _present(repo: Repo, keys: Iterable[str], *, ask: bool = True) -> dict[str, Path]:
+    """Return where contents are. ask: whether git-annex is asked for those that are not at the usual place."""
     wanted = {k for k in keys if "\n" not in k}
     objects = repo.common_dir / "annex/objects"
     there = {key: objects / object_path(key) for key in wanted if is_plain(key)}
     there = {key: path for key, path in there.items() if path.exists()}
     ordered = sorted(wanted - there.keys())  # git-annex may have them elsewhere, as in a bare repository
-    if not ordered:
+    if not ordered or (not ask and all(is_plain(key) for key in ordered)):
         return there
     out = annex(repo, "contentlocation", "--batch", stdin="".join(f"{k}\n" for k in ordered).encode())
     lines = os.fsdecode(out).split("\n")

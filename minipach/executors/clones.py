@@ -28,7 +28,9 @@ _log = logging.getLogger("minipach.executors")
 _ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
 # Without a commit on the branch that is checked out, git-annex asks git twice for each content that it transfers.
 _BRANCH = "minipach-worker"
+_STORES_LOCK = ".minipach-stores.lock"
 _NOBODY = "minipach <minipach> 0 +0000"
+_PAUSE = 10.0  # seconds between two looks at how much the clones hold
 _EMPTY_COMMIT = "a worker's clone: nothing is checked out\n"
 _SETTINGS = {
     "annex.private": "true",  # nobody else need ever know of this clone
@@ -36,6 +38,7 @@ _SETTINGS = {
     "gc.auto": "0",  # several processes fetch into it, and what they have fetched has no ref yet
     "remote.origin.fetch": "+refs/heads/git-annex:refs/remotes/origin/git-annex",
 }
+_ANNEX_BRANCH = "+refs/heads/git-anne*:refs/remotes/origin/git-anne*"  # a pattern, since not every repo has an annex
 
 
 def address(text: str) -> str:
@@ -157,7 +160,7 @@ class Clones:
 
     def enable_stores(self, repo: Repo) -> None:
         """Set up the confirmed stores in a clone, unless they are: before contents go there or come from there."""
-        with self.lock():
+        with self.lock(_STORES_LOCK):  # clones are made meanwhile
             self._enable_stores(repo)
 
     def clone(self, path: str) -> Repo:
@@ -178,8 +181,7 @@ class Clones:
             repo.git("config", f"remote.{REMOTE}.url", f"{self.url}/{path}" if path else self.url)
             for name, value in _SETTINGS.items():
                 repo.git("config", name, value)
-            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
-            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
+            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD", _ANNEX_BRANCH)
             annex(repo, "init", "--quiet", "minipach worker")  # it merges the git-annex branch that was fetched
             self._check_out_nothing(repo)
             LocalState.in_root(where).ready.parent.mkdir(exist_ok=True)
@@ -195,44 +197,62 @@ class Clones:
 
     def refresh(self, repo: Repo) -> None:
         """Learn what the project knows of where contents are, and its commits."""
-        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD", ok=(0, 128))
-        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 1, 128))
+        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD", _ANNEX_BRANCH, ok=(0, 1, 128))
         annex(repo, "merge", "--quiet", ok=(0, 1))
 
     def known(self) -> list[Path]:
         """Return the clones that there are."""
-        return [p.parent.parent.parent for p in self.root.rglob(str(LocalState.in_root(Path()).ready))]
+        found = []
+        for name, folders, _ in os.walk(self.root):  # what goes meanwhile is left out
+            if LocalState.in_root(Path(name)).ready.is_file():
+                found.append(Path(name))
+            folders[:] = [folder for folder in folders if folder != ".git"]
+        return found
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, name: str = ".minipach-clones.lock") -> Iterator[None]:
         """Keep the other processes of this worker from changing the clones."""
-        with (self.root / ".minipach-clones.lock").open("a") as file:
+        with (self.root / name).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
+class ContentCache:
+    """The contents in the clones, of which at most so many bytes are kept."""
+
+    def __init__(self, clones: Clones, most: int) -> None:
+        self._clones = clones
+        self._most = most
+        self._look_after = 0.0
+
+    def trim(self) -> None:
+        """Drop what is too much. Where less than half was there a moment ago, nothing is looked at."""
+        if time.monotonic() >= self._look_after:
+            total = trim(self._clones, self._most)
+            self._look_after = time.monotonic() + (_PAUSE if total < self._most / 2 else 0)
+
+
 def trim(clones: Clones, most: int) -> int:
-    """Drop what was not used for longest, until the clones hold at most so many bytes. Return how many went.
+    """Drop what was not used for longest, until the clones hold at most so many bytes. Return how many they held.
 
     Only what git-annex finds elsewhere goes.
     """
     found = []
     for path in clones.known():
-        for content in (path / ".git" / "annex" / "objects").glob("*/*/*/*"):
-            try:
-                stat = content.stat()
-            except OSError:
-                continue
-            found.append((stat.st_atime, stat.st_size, content.name, path))
-    total = sum(size for _, size, _, _ in found)
-    dropped = 0
+        for name, _, contents in os.walk(path / ".git" / "annex" / "objects"):
+            for content in contents:
+                try:
+                    stat = os.stat(f"{name}/{content}")
+                except OSError:
+                    continue
+                found.append((stat.st_atime, stat.st_size, content, path))
+    total = left = sum(size for _, size, _, _ in found)
     for _, size, key, path in sorted(found):
-        if total <= most:
+        if left <= most:
             break
         annex(Repo(path), "drop", "--quiet", "--key", key, ok=(0, 1))
-        total -= size
-        dropped += 1
-    return dropped
+        left -= size
+    return total
 
 
 def touch(path: Path) -> None:

@@ -45,8 +45,12 @@ _USUAL = {
     *("annex.uuid", "annex.version", _BACKEND, "annex.numcopies", "annex.mincopies", "annex.jobs", "annex.diskreserve"),
     *("annex.autoinit", "annex.autocommit", "annex.retry", "annex.stalldetection", "annex.sshcaching"),
     *("annex.synccontent", "annex.verify", "annex.addsmallfiles", "annex.supportunlocked", "annex.dotfiles"),
+    *("annex.security.allowed-ip-addresses", "annex.security.allowed-url-schemes"),
 }
-_USUAL_VALUES = {("annex.thin", "false"), ("annex.crippledfilesystem", "false"), ("annex.addunlocked", "false")}
+_USUAL_VALUES = {
+    *(("annex.thin", "false"), ("annex.crippledfilesystem", "false"), ("annex.addunlocked", "false")),
+    *(("annex.hardlink", "false"), ("annex.private", "true"), ("annex.private", "false")),
+}
 _ODD = re.compile(r'[\\"!\[]|^\[attr\]')  # in a pattern of attributes: git is asked
 _STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")  # in a file of attributes
 _BLANK = re.compile(r"[ \t\r]+")  # what git takes for one

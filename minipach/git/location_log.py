@@ -2,9 +2,9 @@
 
 New lines are committed to that branch without git-annex, as a push from another clone would do; git-annex reads them
 at its next start. Its lock of the journal is held meanwhile. `git annex setpresentkey` writes the log where the branch
-or the journal is not as expected.
+or the journal is not as expected. What a private repository has (`annex.private`) is in no branch, but in its journal.
 
-Sources: https://git-annex.branchable.com/internals/ (location log, journal) and
+Sources: https://git-annex.branchable.com/internals/ (location log, journal, journal-private) and
 https://git-annex.branchable.com/git-annex-setpresentkey/
 """
 
@@ -36,11 +36,17 @@ _STALE = 30.0  # seconds: git holds the lock of a ref for moments, so an older o
 
 def note_present(repo: Repo, keys: Collection[str]) -> None:
     """Record that the contents of plain keys are in this repository. Raises GitError."""
-    ident = repo.settings().get("annex.uuid", "")
+    settings = repo.settings()
+    ident, private = settings.get("annex.uuid", ""), settings.get("annex.private", "false")
     with contextlib.suppress(UnsureError, OSError, GitError, _BusyError):
         folder = git_folder(repo.path)
         with _journal_lock(folder / "annex"):
-            _commit(repo, folder, ident, keys)
+            if private == "true":
+                _note_in_private(folder / "annex", ident, keys)
+            elif private == "false":
+                _commit(repo, folder, ident, keys)
+            else:
+                raise _BusyError
             return
     asked = "".join(f"{key} {ident} 1\n" for key in keys)
     annex(repo, "setpresentkey", "--batch", stdin=asked.encode())
@@ -69,6 +75,29 @@ def _journal_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _note_in_private(folder: Path, ident: str, keys: Collection[str]) -> None:
+    """Write the logs of a private repository: whole files, as git-annex does."""
+    if not ident or os.environ.get("GIT_ANNEX_VECTOR_CLOCK"):
+        raise _BusyError
+    journal = folder / "journal-private"
+    journal.mkdir(exist_ok=True)
+    line = f"{time.time():.6f}s 1 {ident}\n".encode()
+    part = folder / f"minipach-log.{os.getpid()}"
+    try:
+        for key in keys:
+            file = journal / journal_name(log_path(key))
+            try:
+                old = file.read_bytes()
+            except FileNotFoundError:
+                old = b""
+            others = _without(old, ident, line)
+            if others is not None:
+                part.write_bytes(others + line)
+                os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _commit(repo: Repo, folder: Path, ident: str, keys: Collection[str]) -> None:

@@ -28,7 +28,7 @@ from minipach.support.errors import Problem, UserError
 _EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 _idents: dict[tuple[str | tuple[str, str], ...], str] = {}
-_TRANSFERS = 8  # contents that go to a store at once
+TRANSFERS = 8  # contents that go to a store at once
 # options of git: without git-annex's filter, which looks through the whole index each time it starts
 UNFILTERED = ("-c", "filter.annex.process=", "-c", "filter.annex.clean=", "-c", "filter.annex.smudge=")
 
@@ -349,7 +349,7 @@ def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] 
     return repo.git("annex", *args, stdin=stdin, ok=ok)
 
 
-def at_once(repo: Repo, contents: int = _TRANSFERS) -> tuple[str, ...]:
+def at_once(repo: Repo, contents: int = TRANSFERS, most: int = TRANSFERS) -> tuple[str, ...]:
     """Return the option by which git-annex transfers several contents at once, unless annex.jobs says how many.
 
     A store needs some 50 ms for each small content, most of it without work for anybody.
@@ -357,8 +357,9 @@ def at_once(repo: Repo, contents: int = _TRANSFERS) -> tuple[str, ...]:
     Args:
         repo: The repository.
         contents: How many there are: each job begins with git processes of its own.
+        most: How many at most.
     """
-    jobs = min(_TRANSFERS, contents)
+    jobs = min(most, contents)
     return () if jobs < 2 or repo.config("annex.jobs") else (f"-J{jobs}",)
 
 

@@ -275,7 +275,9 @@ def _send_contents(
         if number:
             notify(f"{moved.repo}: {many(number, 'content')} copied to {store}")
         moved = replace(moved, contents=moved.contents + number, size=moved.size + size)
-        moved = replace(moved, verified=moved.verified + _verify(repo, store, verify))
+        if read := _verify(repo, store, verify):
+            notify(f"{moved.repo}: {many(read, 'content')} read back from {store}, unchanged")
+        moved = replace(moved, verified=moved.verified + read)
     if not remote:
         return moved
     if not moved.stores and not without_contents and _has_contents(repo, named):
@@ -568,6 +570,8 @@ def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[
             out, said = error.stdout, error.stderr.strip() or "git-annex failed"
         for row in (json.loads(line) for line in out.splitlines() if line.startswith(b"{")):
             if row["success"]:
+                if not row.get("note"):  # git-annex has asked, and it was there
+                    continue
                 key = str(row.get("key") or row.get("file"))
                 went[key] = _bytes(key)
             else:

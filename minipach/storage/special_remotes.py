@@ -183,9 +183,8 @@ def _refused(store: Store, where: str, error: GitError) -> Problem:
         if line.strip() and not line.startswith(("git-annex: initremote", "init"))
     ]
     why = " ".join((said or [error.stderr])[0].split())
-    return Problem(
-        "store.unusable", where, f"git-annex can't use {store.name}: {why}", f"minipach store check {store.name}"
-    )
+    fix = "check the address, the credentials and the free space; then the same command again"
+    return Problem("store.unusable", where, f"git-annex can't use {store.name}: {why}", fix)
 
 
 @dataclass(frozen=True, slots=True)

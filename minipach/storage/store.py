@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from minipach.git.repo import Repo
+from minipach.git.repo import TRANSFERS, Repo
 from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
@@ -18,6 +18,8 @@ from minipach.support.text import suggest
 Kind = Literal["dir", "s3", "ssh", "ria", "rclone"]
 STORE_KINDS: tuple[Kind, ...] = get_args(Kind)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+# git-annex sends the head and the body of a request apart, and waits 40 ms for the server between them
+_S3_TRANSFERS = 16
 _FIELDS = ("kind", "url", "bucket", "prefix")
 
 
@@ -43,6 +45,11 @@ class Store:
     def place(self) -> str:
         """The address for people."""
         return f"{self.url}/{self.bucket}/{self.prefix}".rstrip("/") if self.kind == "s3" else self.url
+
+    @property
+    def transfers(self) -> int:
+        """How many contents git-annex sends there at once."""
+        return _S3_TRANSFERS if self.kind == "s3" else TRANSFERS
 
 
 def check_name(name: str) -> None:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import urllib.parse
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from minipach.storage.s3 import (
 from minipach.storage.s3 import prove as prove_bucket
 from minipach.storage.store import Store
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import quoted
 
 _ALLOWED = "annex.security.allowed-ip-addresses"
 _COMMON = ("encryption=none", "autoenable=true")
@@ -367,12 +368,17 @@ def _script(store: Store, command: list[str], script: str, ok: tuple[int, ...] =
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         what = "no answer" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        raise UserError(Problem("store.unusable", store.place, f"{command[0]}: {what}", _again(store))) from None
+        raise UserError(Problem("store.unusable", store.place, f"{command[0]}: {what}", _alone(command))) from None
     if done.returncode not in ok:
         said = [line for line in os.fsdecode(done.stderr).splitlines() if line.strip()]
         why = " ".join((said or [f"exit code {done.returncode}"])[-1].split())
-        raise UserError(Problem("store.unusable", store.place, f"{command[0]}: {why}", _again(store)))
+        raise UserError(Problem("store.unusable", store.place, f"{command[0]}: {why}", _alone(command)))
 
 
-def _again(store: Store) -> str:
-    return f"minipach store check {store.name}"
+def _alone(command: Sequence[str]) -> str:
+    """Return what must work by itself, before a store can."""
+    if command[0] != "ssh":
+        return f"{command[0]} must work by itself; then the same command again"
+    host = command[command.index("--") + 1]
+    port = f"-p {command[command.index('-p') + 1]} " if "-p" in command else ""
+    return f"this must work without a question: ssh {port}{quoted(host)} true"

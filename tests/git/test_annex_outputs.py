@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from minipach.executors.clones import _SETTINGS
 from minipach.git import annex_outputs
 from minipach.git.annex_layout import link_target
 from minipach.git.annex_outputs import store_outputs
@@ -388,3 +389,20 @@ def test_links_are_those_of_git(slot: Slot) -> None:
     found = store(slot, put(slot, "a/b/c.dat", "content"))
     assert found and found[0].row == ("a/b/c.dat", "120000", blob_id(found[0].target))
     assert Repo(slot.path).line("hash-object", "--stdin", stdin=found[0].target) == found[0].row[2]
+
+
+def test_the_private_clone_of_a_worker_takes_outputs_in_without_git_annex(
+    repo: Files, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**_SETTINGS, "annex.security.allowed-ip-addresses": "127.0.0.1"}  # with a store on this machine
+    for name, value in settings.items():
+        repo.git("config", name, value)
+    before = repo.resolve("refs/heads/git-annex")
+    names = [put(slot, name, name) for name in ("a.dat", "d/b.dat")]
+    with monkeypatch.context() as patch:
+        patch.setattr(annex_outputs, "annex", None)
+        found = store(slot, *names)
+    commit(repo, found)
+    assert repo.resolve("refs/heads/git-annex") == before, "nobody else hears of this clone"
+    repo.git("annex", "fsck", "--quiet")
+    assert repo.git("annex", "whereis", "--json").count(b'"here":true') == 2

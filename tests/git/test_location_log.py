@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from minipach.git import location_log
-from minipach.git.annex_layout import log_path
+from minipach.git.annex_layout import journal_name, log_path
 from minipach.git.location_log import note_present
 from minipach.git.repo import Repo, take_in_locations
 from tests.fixtures.repos import Files
@@ -163,3 +163,23 @@ def test_a_lock_that_a_kill_left_does_not_stay(repo: Files) -> None:
     note_present(repo, [key_of(2)])
     assert not any(lock.exists() for lock in locks)
     assert [here(repo, key_of(n)) for n in (1, 2)] == [["here"], ["here"]]
+
+
+def test_a_private_repository_notes_it_in_its_journal_alone(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git-annex does, whose own note is one of these."""
+    repo.git("config", "annex.private", "true")
+    keys, ident = [key_of(number) for number in range(3)], repo.line("config", "annex.uuid")
+    repo.git("annex", "setpresentkey", keys[0], ident, "0")
+    repo.git("annex", "setpresentkey", keys[1], ident, "1")
+    before = repo.resolve("refs/heads/git-annex")
+    journal = repo.path / ".git/annex/journal-private"
+    names = {journal_name(log_path(key)) for key in keys}
+    with monkeypatch.context() as patch:
+        seen = count_processes(patch)
+        note_present(repo, keys)
+    assert not seen
+    assert repo.resolve("refs/heads/git-annex") == before
+    assert set(os.listdir(journal)) == names
+    assert all(here(repo, key) == ["here"] for key in keys)
+    lines = [(journal / name).read_text().count("\n") for name in sorted(names)]
+    assert lines == [1, 1, 1]

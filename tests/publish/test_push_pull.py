@@ -128,6 +128,11 @@ def test_a_store_gets_contents_alone(project: Project, tmp_path: Path) -> None:
     assert [(one.repo, one.remote, one.contents) for one in moved] == [("images", "", 1), (".", "", 0)]
     assert len(list(disk.rglob("*.dat/*.dat"))) == 1
     assert branches_of(tmp_path / "images.git") == []
+    said: list[str] = []
+    again = push(project, "disk", said.append, verify=1)
+    assert [(one.contents, one.size) for one in again] == [(0, 0), (0, 0)], "what is there already is not sent"
+    assert [line for line in said if "copied" in line] == []
+    assert any("1 content read back from disk" in line for line in said)
 
 
 def test_nobody_is_overwritten(project: Project, tmp_path: Path) -> None:

@@ -209,6 +209,10 @@ def test_stores_that_are_refused(project: Project, store: Store, code: str) -> N
         add(project, store, quiet)
     assert code_of(caught) == code
     assert stores(project) == {}
+    problem = caught.value.problems[0]
+    assert "store check" not in (problem.fix or ""), "the project has no such store"
+    if store.url == "ssh://127.0.0.1:1/x":
+        assert "ssh -p 1 127.0.0.1 true" in (problem.fix or "")
 
 
 def test_a_name_that_a_remote_has(project: Project, tmp_path: Path) -> None:

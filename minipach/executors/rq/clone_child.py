@@ -20,7 +20,7 @@ from minipach.execution.chunk import as_members, done_before, run_work
 from minipach.execution.run_set import is_stopping, stop_early
 from minipach.execution.staging import StagingError
 from minipach.executors.child_process import serve_all
-from minipach.executors.clones import Clones, trim
+from minipach.executors.clones import Clones, ContentCache
 from minipach.executors.stored_sets import UnknownSetError, has_whole_result
 from minipach.executors.transfer import Transfer, in_a_line
 from minipach.git.git_error import GitError
@@ -35,7 +35,7 @@ class CloneChild:
 
     def __init__(self, root: Path, url: str, cache: int) -> None:
         self.clones = Clones(root, url)
-        self.cache = cache
+        self._cache = ContentCache(self.clones, cache)
         self._transfer = Transfer(self.clones)
 
     def stop_early(self) -> bool:
@@ -76,7 +76,7 @@ class CloneChild:
                 there = repo.refs("refs/minipach/")
                 repo.update_refs([f"delete {ref}" for ref in dict.fromkeys(refs) if ref in there])
                 if not results:  # else the pusher does it
-                    trim(self.clones, self.cache)
+                    self._cache.trim()
             repo.close()
 
     def _run(self, repo: Repo, work: WorkSet, left: Sequence[int], slot: Slot, ended: list[Outcome]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.child_process import serve_all
-from minipach.executors.clones import Clones, trim
+from minipach.executors.clones import Clones, ContentCache
 from minipach.executors.transfer import Transfer
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo
@@ -23,14 +23,19 @@ class PushChild:
 
     def __init__(self, root: Path, url: str, cache: int) -> None:
         self.clones = Clones(root, url)
-        self.cache = cache
+        self._cache = ContentCache(self.clones, cache)
         self._transfer = Transfer(self.clones)
 
     def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Push {path of a repo: refs}; {"failed": {path: {ref: why}}, "pushes": n}.
 
-        Refs that are not there are pushed already. What is pushed is removed here.
+        Refs that are not there are pushed already. What is pushed is removed here. {"prepare": path}: get ready for the
+        first push of a repo, while its sets run; {"prepared": path}.
         """
+        if "prepare" in request:
+            with contextlib.suppress(GitError):  # the push will say why
+                self.clones.enable_stores(self.clones.clone(request["prepare"]))
+            return {"prepared": request["prepare"]}
         failed = {}
         for path, refs in request["refs"].items():
             repo = Repo(self.clones.root / path)
@@ -39,7 +44,7 @@ class PushChild:
             finally:
                 repo.close()
         with contextlib.suppress(GitError):
-            trim(self.clones, self.cache)
+            self._cache.trim()
         return {"failed": failed, "pushes": self._transfer.pushes}
 
     def _push(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:

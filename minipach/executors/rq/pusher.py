@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ class Pusher:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
         self._hurry = False
-        self._is_prepared = False
+        self._prepared: set[str] = set()
         self._pushes = (0, 0)  # of processes before, of this one
         self.results = 0
 
@@ -74,11 +74,11 @@ class Pusher:
         """Take a set that has ended."""
         self._waiting.append(held)
 
-    def prepare(self) -> None:
-        """Start the process ahead of the first push. Called again, it does nothing."""
-        if self._process is None and not self._is_prepared:
-            self._process = spawn(*self._start)
-        self._is_prepared = True
+    def prepare(self, repos: Collection[str]) -> None:
+        """Have the process get ready for the first push of each repo. Called again, it does nothing."""
+        for repo in sorted(set(repos) - self._prepared):
+            self._prepared.add(repo)
+            self._ask({"prepare": repo})
 
     def hurry(self) -> None:
         """Wait for no more results: somebody waits for one that is here."""
@@ -103,12 +103,15 @@ class Pusher:
         refs: dict[str, list[str]] = {}
         for one in self._sent:
             refs.setdefault(one.repo, []).extend(one.refs)
-        self._is_prepared = True
+        self._ask({"refs": refs})
+
+    def _ask(self, request: Mapping[str, Any]) -> None:
+        """Send the process a request. It answers one after the other."""
         if self._process is None:
             self._process = spawn(*self._start)
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # its stdout says so
-            self._process.stdin.write(json.dumps({"refs": refs}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
     def hear(self, data: bytes) -> None:
@@ -124,6 +127,8 @@ class Pusher:
                 self._answered(json.loads(line))
 
     def _answered(self, answer: Mapping[str, Any]) -> None:
+        if "prepared" in answer:
+            return
         sent, self._sent = self._sent, []
         self._rhythm.ended(time.monotonic())
         self._pushes = self._pushes[0], int(answer["pushes"])

@@ -367,10 +367,9 @@ class WorkerSupervisor:
         """Push results if it is time to."""
         if self._pusher is None:
             return
-        running = any(lane.task is not None for lane in self._lanes)
-        if running:
-            self._pusher.prepare()
-        self._pusher.turn(others=running)
+        running = {lane.task.repo for lane in self._lanes if lane.task is not None}
+        self._pusher.prepare(running)
+        self._pusher.turn(others=bool(running))
         if self._pusher.stdout != self._pusher_stdout and self._pusher.stdout is not None:
             self._selector.register(self._pusher.stdout, selectors.EVENT_READ, self._pusher)
         self._pusher_stdout = self._pusher.stdout
