@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -73,8 +74,17 @@ def push(
                 break
             with register(project.local.lock, (), wait=wait, notify=say) as claims:
                 send = partial(push_project, find_project(project.root), remote, say, verify=verify, claims=claims)
-                moved = _until_free(send, claims, wait=wait)
+                moved = [_with(one, moved) for one in _until_free(send, claims, wait=wait)]
     _show(moved, problems, as_json=as_json)
+
+
+def _with(one: RepoExchange, before: Sequence[RepoExchange]) -> RepoExchange:
+    """Return what went for a repo, with what went at an attempt before."""
+    for old in before:
+        if old.repo == one.repo:
+            contents, size = one.contents + old.contents, one.size + old.size
+            return replace(one, contents=contents, size=size, verified=max(one.verified, old.verified))
+    return one
 
 
 def _are_late(moved: list[RepoExchange]) -> bool:

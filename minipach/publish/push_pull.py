@@ -174,11 +174,11 @@ def send(
         claims: The pipelines that this process works on, as for `push`.
     """
     claims = claims or Alone()
-    contents = partial(
-        _send_contents, project, verify=verify, without_contents=without_contents, notify=notify, claims=claims
-    )
+    contents = partial(_send_contents, project, verify=verify, without_contents=without_contents, notify=notify)
     try:
         found = [_busy(claims, one) or _tried(project, one, contents) for one in wanted]
+        places = partial(_send_places, project, claims=claims)  # apart: what went counts, also if this fails
+        found = [one if one.problems else _tried(project, one, places) for one in found]
         return _send_all_branches(project, found, create=create, known=known, notify=notify)
     finally:
         for repo in dict.fromkeys(one.repo for one in wanted if claims.has(one.repo)):
@@ -262,9 +262,8 @@ def _send_contents(
     verify: int,
     without_contents: bool,
     notify: Notify,
-    claims: Claims,
 ) -> RepoExchange:
-    """Send contents, then git-annex's branch and the results."""
+    """Send contents. Raises UserError if they have no place."""
     remote = moved.remote
     if blocked := _blocked(project, repo):
         raise UserError(blocked)
@@ -287,9 +286,14 @@ def _send_contents(
         else:
             fix = f"minipach store add NAME --dir DIR, or git -C {quoted(repo.path)} annex copy --to={remote}"
         raise UserError(Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix))
-    if keeps_contents(repo):
+    return moved
+
+
+def _send_places(project: Project, repo: Repo, moved: RepoExchange, *, claims: Claims) -> RepoExchange:
+    """Send git-annex's branch and the results."""
+    if moved.remote and keeps_contents(repo):
         with _alone_with(project, moved.repo, claims):
-            results_exchange.send(repo, moved.repo, remote)
+            results_exchange.send(repo, moved.repo, moved.remote)
     return moved
 
 

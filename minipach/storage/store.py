@@ -48,7 +48,7 @@ class Store:
 
     @property
     def transfers(self) -> int:
-        """How many contents git-annex sends there at once."""
+        """The number of contents that git-annex sends there at once."""
         return _S3_TRANSFERS if self.kind == "s3" else TRANSFERS
 
 

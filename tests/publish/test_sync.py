@@ -110,8 +110,10 @@ def test_one_push_merges_what_is_computed(pair: tuple[Study, Study]) -> None:
     assert one.minipach("push").code == 0
     two.put("images/c.txt", "c\n")
     two.schedule()
-    done = two.minipach("push")
+    done = two.minipach("push", "--json")
     assert done.code == 0, done.err
+    sent = {row["repo"]: row["contents"] for row in done.json["repos"]}
+    assert sent == {"images": 1, "up": 1, ".": 0}, "also what went before the merge"
     assert set(outcomes(one, "--no-push").values()) == {"moved"}
     assert sorted(one.outputs("up")) == ["a.txt", "b.txt", "c.txt"]
     assert "description: one" in (one.root / "up/spec.yml").read_text()
