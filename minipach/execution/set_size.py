@@ -15,6 +15,7 @@ BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, recor
 COLD = 2.0  # seconds that it may cost where everything is cold, or the machine is busy
 SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little
 LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
+EVEN = 5.0  # seconds of work: if no more is left for a slot, it gets all of it at once
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
 FEW = 4  # datums of unknown duration in a set, while other pipelines wait for the slots
 _SURE = 20  # datums of which it is known how long they took
@@ -86,7 +87,7 @@ class Sizer:
         work = self.pace.work
         return share if work is None else min(share, math.ceil(CHUNK / max(work, 0.001)))
 
-    def _count(self, left: int, total: int, free: int, others: bool) -> int:
+    def _count(self, left: int, total: int, free: int, others: bool, at_work: int | None) -> int:
         if self.spec.number:
             return self.spec.number
         if self.spec.per_worker:
@@ -99,14 +100,31 @@ class Sizer:
             return FEW if others else 1  # one for each slot, to see how long they take
         # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
         least = math.ceil(LEAST / max(self.pace.work, 0.001))
-        return min(enough(self.pace.work), max(math.ceil(left / free), least))
+        share = math.ceil(left / free)
+        if at_work is not None and self.pace.sure:
+            even = math.ceil((left + at_work) / free)  # they end together by this alone, if datums are much alike
+            share = even if even * self.pace.work <= EVEN else share
+        return min(enough(self.pace.work), max(share, least))
 
-    def take(self, queue: Collection[Task], total: int, free: int | None = None, *, others: bool = False) -> int:
+    def take(
+        self,
+        queue: Collection[Task],
+        total: int,
+        free: int | None = None,
+        *,
+        others: bool = False,
+        at_work: int | None = None,
+    ) -> int:
         """Return how many datums at the front of the queue make the next set (at least one).
 
-        free: the slots that the queue has now. None: all · others: whether other pipelines would fill every slot.
+        Args:
+            queue: The datums that are in no set yet.
+            total: The number of datums that the round began with.
+            free: The slots that the queue has now, with those that its own sets are in. None: all.
+            others: Whether other pipelines would fill every slot.
+            at_work: The datums that are in sets, and not done yet, as far as can be told. None: not known.
         """
-        count = max(1, self._count(len(queue), total, free or self.slots, others))
+        count = max(1, self._count(len(queue), total, free or self.slots, others, at_work))
         length = size = 0
         for number, task in enumerate(islice(queue, count)):
             length += self.length(task)

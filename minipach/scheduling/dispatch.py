@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,11 +30,15 @@ from minipach.scheduling.work_sets import make_set
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A submitted set: its datums (None: no longer one of the pipeline's), and the indices not reported yet."""
+    """A submitted set: its datums (None: no longer one of the pipeline's), and the indices not reported yet.
+
+    since: when it was submitted, on the clock of `time.monotonic`.
+    """
 
     work: WorkSet
     members: tuple[Task | None, ...]
     left: set[int]
+    since: float = field(default_factory=time.monotonic)
 
 
 class Round:
@@ -234,7 +239,8 @@ class Round:
                 members = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
                 sets.append(self._cut(members, None, chunk=True))
             else:
-                count = self.sizer.take(self._queue, total, free, others=self._others)
+                at_work = None if self.lasting else self._at_work
+                count = self.sizer.take(self._queue, total, free, others=self._others, at_work=at_work)
                 sets.append(self._cut([self._queue.popleft() for _ in range(count)], None))
         if sets:
             self.engine.submit(sets)
@@ -245,6 +251,12 @@ class Round:
         if self.lasting:
             return self.sizer.slots
         return free_slots(self.sizer.slots, self.engine.slots, self.engine.running - len(self._waiting))
+
+    @property
+    def _at_work(self) -> int:
+        """The datums of submitted sets that are not done yet, by the time that has passed since."""
+        pace, now = max(self.sizer.pace.work or 0.0, 0.001), time.monotonic()
+        return sum(max(0, math.ceil(len(f.left) - (now - f.since) / pace)) for f in self._waiting.values())
 
     def _cut(self, members: Sequence[Task], tries: int | None, raised: int = 0, *, chunk: bool = False) -> WorkSet:
         forced = members[0].datum.name in self.forced

@@ -12,8 +12,13 @@ from minipach.model.pipeline import SetSpec
 from minipach.model.run_record import MAX_COMMAND
 
 
-def simulate(datums: int, work: float, slots: int, *, cold: float = 1.0, length: int = 200) -> list[tuple[float, int]]:
-    """The end and size of each set, for datums of so many seconds; the first set of a slot is slower."""
+def simulate(
+    datums: int, work: float, slots: int, *, cold: float = 1.0, length: int = 200, told: bool = False
+) -> list[tuple[float, int]]:
+    """The end and size of each set, for datums of so many seconds; the first set of a slot is slower.
+
+    told: whether the sizer is told of what runs, as by the local executor's rounds.
+    """
     sizer = Sizer(slots, SetSpec(), lambda _: length, lambda _: 0)
     queue = deque(range(datums))
     running = [(0.0, slot, 0, 0.0) for slot in range(slots)]
@@ -24,7 +29,9 @@ def simulate(datums: int, work: float, slots: int, *, cold: float = 1.0, length:
             sizer.pace.learn(seconds, count)
             sets.append((now, count))
         if queue:
-            count = sizer.take(queue, datums)
+            pace = sizer.pace.work or 1.0
+            at_work = sum(min(of, round((end - now) / pace)) for end, _, of, _ in running)
+            count = sizer.take(queue, datums, at_work=at_work if told else None)
             for _ in range(count):
                 queue.popleft()
             seconds = BOOKKEEPING + count * work + (0.0 if now else cold)
@@ -32,10 +39,11 @@ def simulate(datums: int, work: float, slots: int, *, cold: float = 1.0, length:
     return sets
 
 
+@pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("slots", [1, 2, 8])
 @pytest.mark.parametrize(("datums", "work"), [(1000, 0.01), (10_000, 0.01), (1000, 0.2), (300, 3.0), (40, 60.0)])
-def test_bookkeeping_stays_small_and_slots_end_together(datums: int, work: float, slots: int) -> None:
-    sets = simulate(datums, work, slots)
+def test_bookkeeping_stays_small_and_slots_end_together(datums: int, work: float, slots: int, told: bool) -> None:
+    sets = simulate(datums, work, slots, told=told)
     assert sum(count for _, count in sets) == datums
     assert max(count for _, count in sets) <= MOST
     ideal = datums * work / slots
@@ -46,6 +54,24 @@ def test_bookkeeping_stays_small_and_slots_end_together(datums: int, work: float
 
 def test_a_thousand_tiny_datums_are_a_dozen_sets() -> None:
     assert len(simulate(1000, 0.01, 2)) <= 14
+
+
+def test_what_is_left_of_tiny_datums_is_shared_evenly() -> None:
+    *_, (one, few), (other, more) = shared = simulate(1000, 0.02, 2, cold=0.3, told=True)
+    assert few == more and one == pytest.approx(other)
+    tapered = simulate(1000, 0.02, 2, cold=0.3)
+    assert len(shared) < len(tapered) and shared[-1][0] <= tapered[-1][0]
+
+
+def test_no_slot_gets_all_that_is_left_while_it_is_not_known_how_long_it_takes() -> None:
+    sizer = Sizer(2, SetSpec(), lambda _: 1, lambda _: 0)
+    sizer.pace.learn(BOOKKEEPING + 0.01, 1)
+    assert sizer.take(range(200), 400, at_work=200) == 100
+    sizer.pace.learn(BOOKKEEPING + 0.5, 50)
+    assert sizer.take(range(200), 400, at_work=200) == 200
+    assert sizer.take(range(200), 400, at_work=100) == 150
+    sizer.pace.learn(BOOKKEEPING + 60.0, 60)
+    assert sizer.take(range(200), 400, at_work=200) < 150, "so much may differ from set to set"
 
 
 def test_sets_of_tiny_datums_dont_dwindle() -> None:
