@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import sys
@@ -46,6 +47,25 @@ def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subproce
         env=env,
         start_new_session=True,
     )
+
+
+def ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for the end of a child that got no more requests; whether it came. What it still answers is dropped.
+
+    The end of its answers says so at once. `wait` with a timeout would sleep, and look again.
+    """
+    assert process.stdout is not None
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as answers:
+        answers.register(process.stdout, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0 and answers.select(left):
+            if not os.read(process.stdout.fileno(), 65536):
+                break
+    try:
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 # --- in the child --------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from minipach.executors.child_process import answer
+from minipach.executors.child_process import answer, ended_within
 from tests.fixtures.leftovers import until
 
 
@@ -63,3 +65,19 @@ def test_a_parent_that_goes_between_two_requests_ends_no_one() -> None:
     writing.close()
     child.join(60)
     assert not child.is_alive() and not ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("import sys; sys.stdin.read(); print('an answer that nobody reads'); sys.exit(3)", 3),
+        ("import os, sys; os.close(1); sys.stdin.read(); sys.exit(4)", 4),  # its end comes after that of its answers
+    ],
+)
+def test_the_end_of_a_child_is_waited_for(script: str, code: int) -> None:
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None and child.stdout is not None
+    assert not ended_within(child, 0.01), "it still reads"
+    child.stdin.close()
+    assert ended_within(child, 600.0) and child.returncode == code
+    child.stdout.close()

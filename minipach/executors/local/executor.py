@@ -11,15 +11,13 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from minipach.executors.child_process import serve_all, spawn
+from minipach.executors.child_process import ended_within, spawn
 from minipach.executors.local.status_file import StatusFile
 from minipach.executors.resources import Capacity, ResourceClass, Share, own_cpus, own_memory
-from minipach.git.child_environment import entered
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.job_entries import Took, Try
@@ -200,9 +198,7 @@ class LocalExecutor:
         assert worker.process.stdout is not None
         if not worker.used:  # it may still be starting, for nothing
             signal_group(worker.process.pid, signal.SIGKILL)
-        try:
-            worker.process.wait(timeout=SET_GRACE)
-        except subprocess.TimeoutExpired:
+        if not ended_within(worker.process, SET_GRACE):
             signal_group(worker.process.pid, signal.SIGKILL)
             worker.process.wait()
         worker.process.stdout.close()
@@ -277,7 +273,7 @@ class LocalExecutor:
     def _spawn(self) -> _Worker:
         taken = {w.number for w in self._workers}
         number = next(n for n in range(self._slots + 1) if n not in taken)
-        process = spawn("minipach.executors.local.executor")
+        process = spawn("minipach.executors.local.worker")
         worker = _Worker(process, number)
         self._workers.append(worker)
         self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
@@ -315,20 +311,3 @@ class LocalExecutor:
         outcome = Outcome(work.id, "lost", code, message, 0.0, LOST_TRIES, work.log, host)
         datums = tuple(replace(one, took=took) for one in outcome.results(len(work.parts)))
         return [replace(outcome, before=tuple(lost), datums=datums)]
-
-
-def serve(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a set, in a worker process: {"slot": path, "work": set, "lost": n, "env": {...}} becomes its outcome."""
-    from minipach.execution.run_set import run_set
-
-    work = WorkSet.from_json(request["work"])
-    with entered(request["env"]):
-        outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])), request["lost"])
-    answer: dict[str, Any] = json.loads(outcome.to_json())
-    return answer
-
-
-if __name__ == "__main__":
-    from minipach.execution.run_set import stop_early
-
-    serve_all(serve, stop_early)
