@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from minipach.git import config_cache, network, settings
 from minipach.git.child_environment import child_environment, environment_at
@@ -48,22 +48,27 @@ class Repo:
     def git(
         self,
         *args: str,
-        stdin: bytes | None = None,
+        stdin: bytes | IO[bytes] | None = None,
         env: Mapping[str, str] | None = None,
         ok: Iterable[int] = (0,),
     ) -> bytes:
-        """Run git here and return its stdout; GitError unless the exit code is in `ok`."""
+        """Run git here and return its stdout; GitError unless the exit code is in `ok`.
+
+        stdin: what it reads. A file is read from where it stands.
+        """
         command = ["git", *settings.complete(args)]
         there = environment_at(self.path, env, own=self.own)
         limit = network.limit_of(args)
-        if limit is not None:
-            done = network.run_within(command, limit, cwd=self.path, stdin=stdin, env=there)
+        file = None if isinstance(stdin, bytes | None) else stdin
+        data = stdin if isinstance(stdin, bytes) else None
+        if limit is not None and file is None:
+            done = network.run_within(command, limit, cwd=self.path, stdin=data, env=there)
         else:
             done = subprocess.run(
                 command,
                 cwd=self.path,
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
+                input=data,
+                stdin=None if data is not None else file or subprocess.DEVNULL,
                 capture_output=True,
                 env=there,
                 check=False,

@@ -1,4 +1,7 @@
-"""Fold result refs into the results branch: one commit for all that are pending, then the refs go."""
+"""Fold result refs into the results branch: one commit for all that are pending, then the refs go.
+
+Of many thousand results, the commits have some thousands each.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from minipach.support.validation import InvalidError, parse_object
 
 _log = logging.getLogger("minipach.publish")
 _BUILD = f"{BUILD_REFS}results"
+_SETS = 64  # of one commit: some 10 kB of memory are needed for each of their results
 _MANY = 100  # contents: for fewer, git-annex's own start takes longer than the answers
 
 
@@ -34,11 +38,20 @@ def fold_results(repo: Repo, tries: int = 5) -> int:
     tries: how often to begin again on what others have changed meanwhile. GitError if that was not often enough.
     UserError if a store that may have the contents does not answer; then all refs stay.
     """
-    pending = repo.refs(RESULT_REFS)
-    if not pending:
-        return 0
+    refs = list(repo.refs(RESULT_REFS).items())
+    number = 0
+    for start in range(0, len(refs), _SETS):
+        done = _fold(repo, dict(refs[start : start + _SETS]), last=tries <= 1)
+        if done is None:
+            return number + fold_results(repo, tries - 1)
+        number += done
+    return number
+
+
+def _fold(repo: Repo, pending: Mapping[str, str], *, last: bool) -> int | None:
+    """Fold these refs, and return how many results. None: others have changed them meanwhile, so try once more."""
     known = StoredResults(repo)
-    stream = Stream(_BUILD, known.commit, committer(repo))
+    stream = Stream(_BUILD, known.commit, committer(repo), repo.common_dir)
     described = [d for sha in pending.values() for d in _described(repo, sha)]
     taken = {where for d in described for where in known.folders_of(d["id"])}
     fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
@@ -66,10 +79,12 @@ def fold_results(repo: Repo, tries: int = 5) -> int:
         repo.update_refs(lines)
     except GitError:
         # somebody may have pushed results into this repo, or a set that was taken for lost has ended once more
-        changed = repo.resolve(RESULTS_BRANCH) != known.own or repo.refs(RESULT_REFS) != pending
-        if not changed or tries <= 1:
+        there = repo.refs(RESULT_REFS)
+        gone = any(there.get(ref) != sha for ref, sha in pending.items())
+        changed = gone or repo.resolve(RESULTS_BRANCH) != known.own
+        if not changed or last:
             raise
-        return fold_results(repo, tries - 1)
+        return None
     return len(seen)
 
 

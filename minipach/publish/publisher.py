@@ -68,7 +68,7 @@ def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) ->
         assert step.task is not None
         state[step.name] = Published(step.name, step.id, step.task.dest, step.task.words)
     touched = {s.name for s in added} | {old.name for old in replaced}
-    stream = Stream(_BUILD, head, committer(repo))
+    stream = Stream(_BUILD, head, committer(repo), repo.common_dir)
     stream.commit(_summary(assessment, plan, job))
     if (
         assessment.source

@@ -204,6 +204,8 @@ class StoredResults:
         """Return the message of a result's run record; "" if it has none."""
         blob = result.record
         if blob and blob not in self._records:
+            if len(self._records) >= _AT_ONCE:
+                self._records.clear()
             self._records[blob] = os.fsdecode(self.repo.objects.read(blob) or b"")
         return self._records[blob] if blob else ""
 

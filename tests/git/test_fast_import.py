@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minipach.git import fast_import
 from minipach.git.fast_import import Stream, committer, quote
 from minipach.git.git_error import GitError
 from minipach.git.tree_entries import EXECUTABLE, FILE, GITLINK, SYMLINK
@@ -245,3 +246,25 @@ def test_a_quoted_path_is_one_line(path: bytes) -> None:
     found = quote(os.fsdecode(path))
     assert b"\n" not in found
     assert found[:1] == found[-1:] == b'"'
+
+
+def test_a_long_stream_is_kept_in_a_file(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def filled(stream: Stream) -> Stream:
+        for number in range(3):
+            stream.commit(f"commit {number}", WHO)
+            stream.delete("a.txt")
+            for file in range(60):
+                stream.write(FILE, b"%d %d" % (number, file), f"many/{file}")
+        stream.commit("the last")
+        stream.put(EXECUTABLE, blob_id(b"beta"), "run")
+        return stream
+
+    short = filled(on(repo)).run(repo)
+    monkeypatch.setattr(fast_import, "_IN_MEMORY", 500)
+    before = set(repo.path.rglob("*"))
+    stream = filled(Stream(REF, repo.resolve("HEAD"), WHO, repo.common_dir))
+    assert sum(map(len, stream._parts)) < 500 and len(stream._commits) == 1, "nothing grows with its length"
+    assert set(repo.path.rglob("*")) == before, "a kill leaves no file"
+    with pytest.raises(ValueError, match="before"):
+        stream.blob(b"")
+    assert stream.run(repo) == short == repo.resolve(REF)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from minipach.git.fast_import import Stream
 from minipach.git.git_error import GitError
 from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
+from minipach.publish import fold_results as fold_module
 from minipach.publish.fold_results import fold_results
 from minipach.records.results_branch import StoredResults, folder_of
 from tests.fixtures.repos import Files, tree_of
@@ -334,3 +336,40 @@ def test_what_is_known_is_what_the_branch_held_then(repo: Files) -> None:
     fold_results(repo)
     assert ID not in known
     assert ID in StoredResults(repo)
+
+
+def test_many_results_are_folded_a_part_at_a_time(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the memory of a pass would grow with their number."""
+    names = [f"{number}.png" for number in range(5)]
+    for name in names:
+        pending(repo, f"s-{name[0]}", described(repo, name, tenth(name), a=name))
+    monkeypatch.setattr(fold_module, "_SETS", 2)
+    assert fold_results(repo) == 5
+    assert [line.rpartition(": ")[2] for line in reversed(log(repo))] == ["0.png, 1.png", "2.png, 3.png", "4.png"]
+    known = StoredResults(repo)
+    assert all(known.named(tenth(name), name) for name in names) and repo.refs(RESULT_REFS) == {}
+
+
+def test_the_rest_is_folded_where_others_have_changed_a_part(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        pending(repo, f"s-{name[0]}", described(repo, name, tenth(name), a=name))
+    monkeypatch.setattr(fold_module, "_SETS", 1)
+    update = repo.update_refs
+    calls: list[int] = []
+
+    def with_another(lines: Sequence[str]) -> None:
+        calls.append(len(calls))
+        if len(calls) == 2:  # another pass folds all in between
+            fold_results(repo)
+        update(lines)
+
+    monkeypatch.setattr(repo, "update_refs", with_another)
+    assert fold_results(repo) == 1, "the others were not its own"
+    known = StoredResults(repo)
+    assert all(known.named(tenth(name), name) for name in ("1.png", "2.png", "3.png"))
+    assert repo.refs(RESULT_REFS) == {} and len(log(repo)) == 3
+
+
+def tenth(name: str) -> str:
+    """An id for a name."""
+    return f"{name[0]}0" + "2" * 62
