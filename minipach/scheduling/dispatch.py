@@ -181,8 +181,12 @@ class Round:
                     self.done += 1
                     found.append(end)
             if not flight.left:
-                self.ended.append(self._waiting.pop(outcome.set_id).work)
+                self._note_end(self._waiting.pop(outcome.set_id).work)
         return found
+
+    def _note_end(self, work: WorkSet) -> None:
+        """Note a set that is done with; what it holds of its datums only where its executor may ask for that."""
+        self.ended.append(work if self.lasting else replace(work, parts=(), inputs_of=(), files=(), datums=()))
 
     def _drop_hopeless(self) -> Iterator[Attempt]:
         """Yield the remaining lost sets as not tried, where one datum after the other is lost alone, too."""
@@ -198,7 +202,8 @@ class Round:
         flights = list(self._waiting.values())
         running = [(task, f.work.log) for f in flights for i, task in enumerate(f.members) if task and i in f.left]
         waiting = [(task, "") for task in (*self._queue, *(task for task, *_ in self._alone))]
-        self.ended += [f.work for f in flights]
+        for flight in flights:
+            self._note_end(flight.work)
         self._waiting.clear()
         self._queue.clear()
         self._alone.clear()
@@ -215,7 +220,7 @@ class Round:
         for dropped in self.engine.discard(self._waiting.keys()):
             flight = self._waiting.pop(dropped, None)
             if flight is not None:
-                self.ended.append(flight.work)
+                self._note_end(flight.work)
 
     def _fill(self, total: int) -> None:
         """Keep the executor busy, with little queued ahead: later sets are cut with what earlier ones taught.
