@@ -122,7 +122,7 @@ class Sizer:
             total: The number of datums that the round began with.
             free: The slots that the queue has now, with those that its own sets are in. None: all.
             others: Whether other pipelines would fill every slot.
-            at_work: The datums that are in sets, and not done yet, as far as can be told. None: not known.
+            at_work: The datums that are in sets, and not done yet, about. None: not known.
         """
         count = max(1, self._count(len(queue), total, free or self.slots, others, at_work))
         length = size = 0
