@@ -50,7 +50,7 @@ def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subproce
 
 
 def ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for the end of a child that got no more requests; whether it came. What it still answers is dropped.
+    """Wait for the end of a child that gets no more requests, and return whether it came. Its answers are dropped.
 
     The end of its answers says so at once. `wait` with a timeout would sleep, and look again.
     """
