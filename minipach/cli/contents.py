@@ -10,7 +10,7 @@ from minipach.cli.common import USER, Here, guarded, say, show_json
 from minipach.cli.options import JSON, LOCK_WAIT
 from minipach.cli.sections import SHARE, add
 from minipach.cli.tables import show_table
-from minipach.support.text import byte_count
+from minipach.support.text import byte_count, many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def get(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_WA
         moved = move_contents(project, "get", what)
         number, size = keep_within_limit(project)
     if number:
-        say(f"dropped {number} contents ({byte_count(size)}), for minipach.cache-size")
+        say(f"dropped {many(number, 'content')} ({byte_count(size)}), for minipach.cache-size")
     _show(moved, as_json)
 
 
