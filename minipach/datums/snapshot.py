@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
-from minipach.git.checkout_files import parents
 from minipach.git.content import classify
 from minipach.git.git_error import GitError
+from minipach.git.plain_names import parents
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK, TreeEntry
 from minipach.model.plain_folder import PlainFolder

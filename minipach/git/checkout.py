@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from minipach.git.annex_keys import key_of_pointer
-from minipach.git.checkout_files import PathChange, parents, remove_path, staged_paths, write_paths
+from minipach.git.checkout_files import PathChange, remove_path, staged_paths, write_paths
 from minipach.git.clean_index import matching_tree
+from minipach.git.plain_names import parents
 from minipach.git.repo import UNFILTERED, Repo, annex
 from minipach.git.tree_entries import GITLINK, SYMLINK, TreeEntry
 from minipach.model.local_state import LocalState

@@ -19,6 +19,7 @@ from minipach.git.child_environment import child_environment
 from minipach.git.git_error import GitError
 from minipach.git.index_file import IndexRow, index_data, read_index, row_of
 from minipach.git.plain_attributes import convert_nothing, has_pointer, has_usual_attributes, system_attributes
+from minipach.git.plain_names import is_plain_path, parents
 from minipach.git.plain_settings import is_plain, runs_hook
 from minipach.git.ref_files import UnsureError, git_folder
 from minipach.git.repo import Repo
@@ -28,7 +29,6 @@ from minipach.support.git_objects import NO_OBJECT, blob_id
 _MOST = 200  # paths
 _LARGEST = 1 << 18  # bytes of an index, and of a file that is compared
 _LARGE = 8 << 20  # bytes of all files that are written
-_PLAIN_NAMES = {".gitattributes", ".gitignore", ".gitmodules"}  # files as any other, unless one is a link
 _ABSENT = "000000"
 _HOOK = "post-index-change"
 _ATTRIBUTES = b".gitattributes"
@@ -36,6 +36,7 @@ _ATTRIBUTES = b".gitattributes"
 _OTHER_WAYS = (
     *("core.autocrlf", "core.ignorecase", "core.precomposeunicode", "core.attributesfile", "core.sparsecheckout"),
     *("core.filemode", "core.symlinks", "core.ignorestat", "core.untrackedcache", "core.checkroundtripencoding"),
+    *("core.protecthfs", "core.protectntfs", "core.worktree"),
     *("index.version", "index.skiphash", "index.sparse", "feature.manyfiles", "attr.tree"),
 )
 _AS_USUAL = {
@@ -60,14 +61,6 @@ class PathChange:
     old: str
     new: str
     moved: bool = False
-
-
-def parents(path: str) -> Iterator[str]:
-    """Yield the folders above a path, nearest first."""
-    folder = path.rpartition("/")[0]
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
 
 
 def remove_path(root: Path, path: str) -> None:
@@ -120,7 +113,7 @@ def write_paths(repo: Repo, changes: Sequence[PathChange]) -> bool:
         return False  # git says who has it
     try:
         with open(file, "wb") as stream:
-            rows = _rows_left(repo, folder, changes, contents)
+            rows = _rows_if_sure(repo, folder, changes, contents)
             if rows is None:
                 return False
             _write(repo.path, changes, contents)
@@ -158,9 +151,7 @@ def _is_usual(folder: Path, settings: Mapping[str, str]) -> bool:
 
 def _is_odd(root: Path, change: PathChange) -> bool:
     """Return whether git must look at a path: it has a special name, or something else lies there, or above it."""
-    is_link = SYMLINK in (change.old_mode, change.new_mode)
-    names = [part for part in change.path.split("/") if is_link or part not in _PLAIN_NAMES]
-    if any(name.lower().startswith((".git", "git~")) or name in ("", ".", "..") for name in names):
+    if not is_plain_path(change.path, link=SYMLINK in (change.old_mode, change.new_mode)):
         return True
     above = (root / folder for folder in parents(change.path))
     if any(folder.is_symlink() or (folder.exists() and not folder.is_dir()) for folder in above):
@@ -179,6 +170,16 @@ def _read(folder: Path) -> tuple[dict[bytes, IndexRow], os.stat_result] | None:
     info = file.stat()
     found = read_index(file.read_bytes()) if info.st_size <= _LARGEST else None
     return None if found is None else (found[0], info)
+
+
+def _rows_if_sure(
+    repo: Repo, folder: Path, changes: Sequence[PathChange], contents: Mapping[str, bytes]
+) -> dict[bytes, IndexRow] | None:
+    """Return the entries of `_rows_left`; None, too, where a file or folder can't be read."""
+    try:
+        return None if (folder / "index").is_symlink() else _rows_left(repo, folder, changes, contents)
+    except OSError:
+        return None
 
 
 def _rows_left(

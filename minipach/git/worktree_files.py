@@ -13,8 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from minipach.git.child_environment import child_environment
 from minipach.git.index_file import write_index
-from minipach.git.plain_attributes import convert_nothing, has_pointer, has_usual_attributes
+from minipach.git.plain_attributes import convert_nothing, has_pointer, has_usual_attributes, system_attributes
+from minipach.git.plain_names import are_plain
 from minipach.git.plain_settings import is_plain
 from minipach.git.ref_files import UnsureError, git_folder
 from minipach.git.repo import Repo
@@ -23,7 +25,6 @@ from minipach.git.tree_entries import EXECUTABLE, GITLINK, SYMLINK, TreeEntry
 _MOST = 200  # files
 _LARGE = 8 << 20  # bytes of all files
 _AGE = 10.0  # seconds that new files pretend to be old: git looks into those that are as young as its index
-_SYSTEM = "/etc/gitattributes"
 
 
 def write_worktree(main: Repo, path: Path, base: str, branch: str) -> bool:
@@ -41,7 +42,7 @@ def write_worktree(main: Repo, path: Path, base: str, branch: str) -> bool:
         return False
     entries = main.ls_tree(base, recursive=True)
     files = [entry for entry in entries if entry.mode != GITLINK]
-    if len(files) > _MOST:
+    if len(files) > _MOST or not are_plain(entries):
         return False
     contents = list(main.objects.read_many([entry.sha for entry in files]))
     found = {entry.path: data for entry, data in zip(files, contents, strict=True) if data is not None}
@@ -69,7 +70,8 @@ def _is_usual(folder: Path, settings: Mapping[str, str]) -> bool:
         and not any(key.startswith("extensions.") for key in settings)
         and "false" not in (settings.get("core.filemode"), settings.get("core.symlinks"))
         and has_usual_attributes(folder)
-        and not os.path.exists(_SYSTEM)
+        and settings.get("core.ignorecase", "false") == "false"
+        and not any(map(os.path.exists, system_attributes(child_environment()["PATH"])))
     )
 
 

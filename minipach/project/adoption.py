@@ -16,12 +16,12 @@ from pathlib import Path
 from minipach.git import crash_cleanup, ignore_rules, shared_modes
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.checkout import index_entries
-from minipach.git.checkout_files import parents
 from minipach.git.fast_import import Stream, committer
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.git_error import GitError
 from minipach.git.loose_objects import NotPlainError
 from minipach.git.own_moves import note_moves
+from minipach.git.plain_names import parents
 from minipach.git.ref_files import UnsureError
 from minipach.git.repo import UNFILTERED, Repo, annex, is_dataset, need_identity
 from minipach.git.tree_entries import FILE, GITLINK, TreeEntry

@@ -124,6 +124,13 @@ UNUSUAL: dict[str, Callable[[Repo], object]] = {
     "locked": lambda r: (r.path / ".git/index.lock").touch(),
     "changed within the second": changed_within_the_second,
     "a link above": lambda r: (r.path / "d/e").symlink_to("../e"),
+    "attributes that are a folder": lambda r: (r.path / ".gitattributes").mkdir(),
+    "attributes that are a loop": lambda r: (r.path / ".gitattributes").symlink_to(".gitattributes"),
+    "names of another system": lambda r: r.git("config", "core.protectHFS", "true"),
+    "an index elsewhere": lambda r: (
+        (r.path / ".git/index").rename(r.path / ".git/other"),
+        (r.path / ".git/index").symlink_to("other"),
+    ),
     "a folder in the way": lambda r: (r.path / "link").mkdir(),
 }
 
@@ -144,6 +151,8 @@ def test_what_is_unusual_is_left_to_git(repo: Files, what: str, monkeypatch: pyt
         (".git/config", FILE, b"evil"),
         ("d/.GIT/hooks/x", EXECUTABLE, b"evil"),
         ("GIT~1", FILE, b"evil"),
+        ("a\\.git\\hooks", FILE, b"evil"),
+        ("gi7eba~1", SYMLINK, b"elsewhere"),
         (".gitmodules", SYMLINK, b"elsewhere"),
         (".gitattributes", FILE, b"* text\n"),
         ("unlocked", FILE, f"/annex/objects/{KEY}\n".encode()),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
+from minipach.git.git_error import GitError
+from minipach.git.loose_objects import LooseObjects
+from minipach.git.plain_attributes import system_attributes
 from minipach.git.repo import Repo
 from minipach.git.tree_entries import GITLINK
 from minipach.git.worktree_files import write_worktree
@@ -76,7 +80,9 @@ def test_what_is_converted_is_left_to_git(repo: Files, path: str, content: str) 
     assert not (repo.path / ".git/worktrees").exists()
 
 
-@pytest.mark.parametrize("setting", [("core.fileMode", "false"), ("extensions.worktreeConfig", "true")])
+@pytest.mark.parametrize(
+    "setting", [("core.fileMode", "false"), ("core.ignoreCase", "true"), ("extensions.worktreeConfig", "true")]
+)
 def test_unusual_settings_are_left_to_git(repo: Files, setting: tuple[str, str]) -> None:
     repo.git("config", *setting)
     assert not write_worktree(repo, slots_dir(repo) / "minipach-1-x.0", repo.line("rev-parse", "HEAD"), SLOT_BRANCH)
@@ -104,3 +110,45 @@ def test_a_slot_that_a_kill_left_half_made_is_made_again(repo: Files, monkeypatc
         assert slot.head() == base
         assert slot.repo.line("status", "--porcelain") == ""
         slot.remove()
+
+
+def hostile(repo: Repo, rows: list[tuple[str, str, bytes]]) -> str:
+    """Return a commit of a tree that git would not make: (mode, name, text of a file, or of one in a folder)."""
+    store = LooseObjects(repo.path / ".git")
+
+    def tree(mode: str, name: str, sha: str) -> bytes:
+        return f"{mode} {name}\0".encode() + bytes.fromhex(sha)
+
+    data = b""
+    for mode, name, text in rows:
+        sha = store.add("blob", text)
+        data += tree(mode, name, store.add("tree", tree("100644", "new.sh", sha)) if mode == "40000" else sha)
+    return repo.commit_tree(store.add("tree", data), "hostile")
+
+
+@pytest.mark.parametrize("kind", ["behind a link", "above", "hook", "backslash"])
+def test_a_hostile_tree_writes_nothing_elsewhere(repo: Files, tmp_path: Path, kind: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    rows = {
+        "behind a link": [("120000", "a", os.fsencode(victim)), ("40000", "a", b"evil")],
+        "above": [("40000", "..", b"evil")],
+        "hook": [("40000", ".GIT", b"evil")],
+        "backslash": [("100644", "a\\.git\\hooks", b"evil")],
+    }[kind]
+    base = hostile(repo, rows)
+    path = slots_dir(repo) / "minipach-1-x.0"
+    assert not write_worktree(repo, path, base, SLOT_BRANCH)
+    assert not path.exists()
+    with contextlib.suppress(GitError):
+        Slot(repo, path).reset(base)
+    assert not list(victim.iterdir())
+    assert not [file for file in repo.path.rglob("new.sh") if file != path / "a/new.sh"]
+
+
+def test_attributes_of_the_system_are_left_to_git(repo: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = (tmp_path / "none", tmp_path / "gitattributes")
+    places[1].write_text("* ident\n")
+    monkeypatch.setattr("minipach.git.worktree_files.system_attributes", lambda _: tuple(map(str, places)))
+    assert system_attributes("")[0] == "/etc/gitattributes"
+    assert not write_worktree(repo, slots_dir(repo) / "minipach-1-x.0", repo.line("rev-parse", "HEAD"), SLOT_BRANCH)
