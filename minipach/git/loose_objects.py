@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -103,12 +103,11 @@ class LooseObjects:
     def _write(self, path: str, kind: str, data: bytes) -> None:
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
-        # git removes what a kill leaves under such a name
-        file, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+        temporary = f"{folder}/tmp_obj_{uuid.uuid4().hex}"  # git removes what a kill leaves under such a name
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)  # less what the umask forbids
         try:
             with os.fdopen(file, "wb") as stream:
                 stream.write(zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1))
-                os.fchmod(stream.fileno(), 0o444)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

@@ -109,7 +109,10 @@ class LooseReader:
         for part in parts:
             if tree.kind != "tree":
                 return None
-            entry = _entry(tree.data, part)
+            try:
+                entry = _entry(tree.data, part)
+            except ValueError:
+                raise UnsureError from None  # no tree that git makes
             if entry is None:
                 return None
             tree = self._read(entry)

@@ -32,7 +32,7 @@ def git_folder(top: Path) -> Path:
 
 def read_head(folder: Path) -> str:
     """Return what `HEAD` says: `ref: refs/heads/NAME`, or an object id. Raises UnsureError."""
-    text = _text(folder / "HEAD")
+    text = _text(folder / "HEAD", links=False)
     if text.startswith(_BRANCH) or _ID.fullmatch(text):
         return text
     raise UnsureError
@@ -45,10 +45,10 @@ def read_ref(folder: Path, ref: str) -> str | None:
         return read_ref(folder, head.removeprefix("ref: ")) if head.startswith("ref: ") else head
     if not _PLAIN.fullmatch(ref) or ".." in ref or "/." in ref or ref.endswith((".lock", ".", "/")):
         raise UnsureError
-    text = _text(folder / ref)  # before the packed ones: git packs first, and removes then
-    if text:
+    text = _text(folder / ref, links=False)  # before the packed ones: git packs first, and removes then
+    if text or os.path.isfile(folder / ref):
         if not _ID.fullmatch(text):
-            raise UnsureError  # a symbolic ref, or a damaged one
+            raise UnsureError  # a symbolic ref, or a damaged one: a loss of power can leave an empty file
         return text
     return dict(_packed(folder, ref)).get(ref)
 
@@ -85,7 +85,7 @@ def _loose(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _loose(entry.path, f"{prefix}{entry.name}/")
         elif not entry.name.endswith(".lock"):
-            text = _text(Path(entry.path))
+            text = _text(Path(entry.path), links=False)
             if not text and not os.path.lexists(entry.path):
                 continue  # gone meanwhile: deleted, or packed
             if not _ID.fullmatch(text) or not _PLAIN.fullmatch(prefix + entry.name):
@@ -103,11 +103,20 @@ def _packed(folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
             yield ref, value
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, *, links: bool = True) -> str:
+    """Return what a file says, "" if there is none. Raises UnsureError.
+
+    links: whether it may be a symbolic link. A ref or HEAD that is one names another ref.
+    """
     try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+        opener = None if links else _open_no_link
+        with open(file, encoding="utf-8", errors="surrogateescape", opener=opener) as stream:
             return stream.read().rstrip("\n")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
     except OSError:
         raise UnsureError from None
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.git.git_error import GitError
 
 GITLINK = "160000"
 SYMLINK = "120000"
 TREE = "040000"
 FILE = "100644"
 EXECUTABLE = "100755"
+
+
+_MODE = re.compile(r"[0-7]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,16 @@ def parse_ls_tree(data: bytes) -> Iterator[TreeEntry]:
 
 
 def parse_tree(data: bytes) -> Iterator[TreeEntry]:
-    """Yield entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders."""
+    """Yield entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders.
+
+    Raises GitError for what is no tree, as git does: another clone may have stored it.
+    """
     at = 0
     while at < len(data):
-        space = data.index(b" ", at)
-        nul = data.index(b"\0", space)
-        mode = data[at:space].decode().rjust(6, "0")
+        space = data.find(b" ", at)
+        nul = data.find(b"\0", space)
+        mode = os.fsdecode(data[at:space]).rjust(6, "0")
+        if space < 0 or not 0 <= nul <= len(data) - 21 or not _MODE.fullmatch(mode):
+            raise GitError(Path(), ["ls-tree"], 128, "fatal: malformed tree")
         yield TreeEntry(mode, data[nul + 1 : nul + 21].hex(), os.fsdecode(data[space + 1 : nul]))
         at = nul + 21

@@ -139,6 +139,17 @@ def test_objects_have_the_modes_of_git(repo: Files) -> None:
     assert not [name for name in os.listdir(repo.path / ".git/objects" / sha[:2]) if name.startswith("tmp")]
 
 
+@pytest.mark.parametrize("mask", [0o027, 0o077])
+def test_the_umask_holds_for_objects_as_in_git(repo: Files, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        ours, gits = LooseObjects.of(repo).add("blob", b"new"), repo.hash_blob(b"other")
+    finally:
+        os.umask(before)
+    modes = [(repo.path / ".git/objects" / sha[:2] / sha[2:]).stat().st_mode & 0o777 for sha in (ours, gits)]
+    assert modes == [0o444 & ~mask] * 2
+
+
 def test_sizes_of_loose_objects(repo: Files) -> None:
     texts = [b"", b"x", os.urandom(100_000), b"text " * 50_000]
     shas = [repo.hash_blob(text) for text in texts]

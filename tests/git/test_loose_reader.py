@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from minipach.git.fast_import import Stream
+from minipach.git.git_error import GitError
+from minipach.git.loose_objects import LooseObjects
 from minipach.git.loose_reader import LooseReader
 from minipach.git.ref_files import UnsureError
 from minipach.git.repo import Repo
-from minipach.git.tree_entries import GITLINK
+from minipach.git.tree_entries import FILE, GITLINK
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 
@@ -82,6 +85,22 @@ def test_a_damaged_object_is_gits(repo: Files, data: bytes) -> None:
     file.write_bytes(data)
     with pytest.raises(UnsureError):
         LooseReader(repo.path).find(sha)
+
+
+@pytest.mark.parametrize("data", [b"garbage", b"100644 a.txt", b"100644 a.txt\0short", b"odd a.txt\0" + b"1" * 20])
+def test_a_malformed_tree_is_an_error_of_gits(repo: Files, data: bytes) -> None:
+    """Git stores such a tree, if another clone has it."""
+    commit = repo.commit_tree(LooseObjects.of(repo).add("tree", data), "malformed")
+    asked = (lambda: repo.ls_tree(commit), lambda: repo.paths(commit), lambda: repo.names(commit))
+    for ask in asked:
+        with pytest.raises(GitError):
+            ask()
+    assert LooseReader(repo.path).resolve(f"{commit}:b.txt") is None
+    stream = Stream("refs/minipach/build/test", commit, "a <a@example.org> 1 +0000")
+    stream.commit("second")
+    stream.put(FILE, stream.blob(b"text"), "new")
+    with pytest.raises(GitError):
+        stream.run(repo)
 
 
 def test_a_linked_work_tree_and_another_format_are_gits(repo: Files, tmp_path: Path) -> None:

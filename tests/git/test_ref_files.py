@@ -85,6 +85,28 @@ def test_git_is_asked_where_the_files_do_not_say_it(repo: Path, tmp_path_factory
         read_head(folder)
 
 
+def test_a_link_in_place_of_a_ref_names_another(repo: Path) -> None:
+    git(repo, "-c", "core.preferSymlinkRefs=true", "symbolic-ref", "HEAD", "refs/heads/main")
+    git(repo, "-c", "core.preferSymlinkRefs=true", "symbolic-ref", "refs/minipach/link", "refs/heads/main")
+    assert (repo / ".git/HEAD").is_symlink() and (repo / ".git/refs/minipach/link").is_symlink()
+    folder = git_folder(repo)
+    assert Repo(repo).branch() == "main"
+    for name in ("HEAD", "refs/minipach/link"):
+        with pytest.raises(UnsureError):
+            read_ref(folder, name)
+        assert Repo(repo).resolve(name) == git(repo, "rev-parse", "main")
+    with pytest.raises(UnsureError):
+        read_refs(folder, "refs/minipach/")
+
+
+def test_an_empty_ref_does_not_go_back_to_the_packed_one(repo: Path) -> None:
+    git(repo, "pack-refs", "--all")
+    (repo / ".git/refs/heads/main").touch()
+    with pytest.raises(UnsureError):
+        read_ref(git_folder(repo), "refs/heads/main")
+    assert Repo(repo).head() is None
+
+
 def test_a_detached_head(repo: Path) -> None:
     git(repo, "checkout", "-q", "--detach", "HEAD~1")
     assert Repo(repo).branch() is None

@@ -118,7 +118,8 @@ def test_an_error_is_gits_and_changes_nothing(repo: Files, asked: list[tuple[str
 
 
 @pytest.mark.parametrize(
-    "what", ["hook", "hooks elsewhere", "fsync", "all logs", "packed", "log of a result", "HEAD", "reftable name"]
+    "what",
+    ["hook", "hooks elsewhere", "fsync", "all logs", "packed", "log of a result", "HEAD", "reftable name", "link"],
 )
 def test_what_is_unusual_is_moved_by_git(repo: Files, tmp_path: Path, asked: list[tuple[str, ...]], what: str) -> None:
     one, two = ids(repo)
@@ -141,13 +142,16 @@ def test_what_is_unusual_is_moved_by_git(repo: Files, tmp_path: Path, asked: lis
         case "log of a result":
             (repo.path / ".git/logs/refs/minipach/results").mkdir(parents=True)
             (repo.path / ".git/logs" / RESULT).touch()
+        case "link":
+            repo.git("-c", "core.preferSymlinkRefs=true", "symbolic-ref", "HEAD", MAIN)
         case "reftable name":
             repo.git("config", "extensions.noop", "true")
     lines = [f"update HEAD {one} {two}"] if what == "HEAD" else [f"update {MAIN} {one} {two}", f"delete {RESULT}"]
     asked.clear()
     repo.update_refs(lines)
     assert len(asked) == 1
-    assert repo.resolve(MAIN) == one
+    assert repo.resolve(MAIN) == one and repo.branch() == "main"
+    assert repo.line("log", "-1", "-g", "--format=%H") == one, "the log of HEAD"
     assert what == "HEAD" or repo.resolve(RESULT) is None
     assert not what.startswith("hook") or "committed" in seen.read_text()
 
