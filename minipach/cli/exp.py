@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +12,7 @@ from minipach.cli.options import JOBS, JSON
 from minipach.cli.sections import OTHERS, RUN, Group, add
 from minipach.cli.tables import show_table
 from minipach.support.errors import Problem, UserError
+from minipach.support.files import replace_file
 from minipach.support.text import many
 
 if TYPE_CHECKING:
@@ -224,17 +223,9 @@ def apply(
     main = project.name_of(experiment.pipeline)
     names = dict.fromkeys(chain.partition(":")[0] if ":" in chain else main for chain in params)
     text = with_point(file, {one: of_pipeline(params, one, main) for one in names})
-    _replace(file, text)
+    replace_file(file, text.encode())
     show("wrote params.yml")
     show(f"next: git -C {project.root} add params.yml, commit it, and minipach schedule")
-
-
-def _replace(file: Path, text: str) -> None:
-    handle, new = tempfile.mkstemp(dir=file.parent, prefix=".params.")
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-    os.chmod(new, 0o644)
-    os.replace(new, file)
 
 
 @guarded

@@ -126,7 +126,8 @@ def _commit(repo: Repo, folder: Path, ident: str, keys: Collection[str]) -> None
         return
     new = stream.run(repo)
     assert new is not None
-    _move(folder, parent, new)
+    _clear_stale(folder / f"{_BRANCH}.lock")
+    repo.update_refs([f"update {_BRANCH} {new} {parent}"])  # with its log, and with the user's hook
     (folder / _BUILD).unlink(missing_ok=True)
 
 
@@ -156,21 +157,3 @@ def _clear_stale(lock: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if time.time() - lock.stat().st_mtime > _STALE:
             lock.unlink()
-
-
-def _move(folder: Path, old: str, new: str) -> None:
-    """Move the branch as git does, by a lock and a rename. Raises OSError, and _BusyError if it has moved."""
-    path = folder / _BRANCH
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f"{path.name}.lock")
-    _clear_stale(lock)
-    file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(file, "w") as stream:
-            stream.write(f"{new}\n")
-        if read_ref(folder, _BRANCH) != old:
-            raise _BusyError
-        os.replace(lock, path)
-    except BaseException:
-        lock.unlink(missing_ok=True)
-        raise

@@ -53,4 +53,5 @@ def is_own_move(common_dir: Path, old: str | None, new: str) -> bool:
 
 
 def _moves_branch(words: list[str]) -> bool:
-    return words[0] in ("update", "create") and (words[1] == "HEAD" or words[1].startswith("refs/heads/"))
+    is_branch = words[1].startswith("refs/heads/") and words[1] != "refs/heads/git-annex"  # no watcher hears of that
+    return words[0] in ("update", "create") and (words[1] == "HEAD" or is_branch)

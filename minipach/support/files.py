@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterable
@@ -34,6 +35,22 @@ def write_pieces(file: Path, pieces: Iterable[str]) -> None:
     with temporary.open("w") as stream:
         stream.writelines(pieces)
     temporary.replace(file)
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Write a person's file in one step. It keeps its mode; a new one gets the mode that the umask says."""
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(6)}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
+            stream.write(data)
+        with contextlib.suppress(FileNotFoundError):
+            mode = file.lstat().st_mode
+            if stat.S_ISREG(mode):  # the content that a link leads to may be read-only
+                temporary.chmod(stat.S_IMODE(mode))
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def remove_tree(path: Path) -> None:

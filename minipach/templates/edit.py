@@ -9,10 +9,9 @@ import contextlib
 import io
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -36,7 +35,7 @@ from minipach.spec.load import load_spec
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import Problem, UserError
-from minipach.support.files import remove_tree
+from minipach.support.files import remove_tree, replace_file
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 from minipach.templates.create import check_name, commit, write
@@ -382,7 +381,7 @@ def _to_checkout(repo: Repo, inside: str, text: str, subject: str) -> str:
     before = file.read_bytes() if file.is_file() else None
     made = [folder for folder in file.relative_to(repo.path).parents if not (repo.path / folder).exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
-    _write(file, text.encode())
+    replace_file(file, text.encode())
     try:
         repo.git("--literal-pathspecs", "add", "--", inside)
         repo.git("--literal-pathspecs", "commit", "--quiet", "-m", subject, "--", inside)
@@ -394,21 +393,9 @@ def _to_checkout(repo: Repo, inside: str, text: str, subject: str) -> str:
                 with contextlib.suppress(OSError):
                     (repo.path / folder).rmdir()
         else:
-            _write(file, before)
+            replace_file(file, before)
         raise UserError(Problem("compose.not-committed", inside, f"git refused the commit: {error}")) from error
     return repo.head() or ""
-
-
-def _write(file: Path, data: bytes) -> None:
-    fd, temporary = tempfile.mkstemp(dir=file.parent, prefix=".spec-")
-    try:
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, file.stat().st_mode & 0o7777 if file.exists() else 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 # --- exclusions ---

@@ -342,9 +342,9 @@ store_outputs(Repo(Path(top)), Path(slot), base, ["x.dat", "y.dat"])
 _POINTS = [
     ("minipach.git.annex_outputs", "_move", "after"),
     ("minipach.git.location_log", "_commit", "before"),
-    ("minipach.git.location_log", "_move", "before"),  # the branch
-    ("minipach.git.location_log", "os.replace", "before"),  # it holds the lock of the branch
-    ("minipach.git.location_log", "_move", "after"),
+    ("minipach.git.repo", "run_transaction", "before"),  # of the branch
+    ("minipach.git.loose_objects", "os.replace", "before"),
+    ("minipach.git.repo", "run_transaction", "after"),
     ("minipach.git.annex_outputs", "note_present", "after"),
 ]
 

@@ -75,6 +75,20 @@ def test_contents_are_recorded_as_present(repo: Files, monkeypatch: pytest.Monke
     assert repo.resolve("refs/heads/git-annex") == before, "nothing is new"
 
 
+def test_the_branch_moves_as_git_moves_it(repo: Files, tmp_path: Path) -> None:
+    """The log of the branch has the move, and a hook of the user hears of it."""
+    key, log = key_of(1), repo.path / ".git/logs/refs/heads/git-annex"
+    note_present(repo, [key])
+    before, after = log.read_text().splitlines()[-1].split(" ")[:2]
+    assert (before, after) == (repo.line("rev-parse", "git-annex^"), repo.line("rev-parse", "git-annex"))
+    hook = repo.path / ".git/hooks/reference-transaction"
+    hook.write_text(f"#!/bin/sh\n[ $1 != committed ] || cat >>'{tmp_path}/heard'\n")
+    hook.chmod(0o755)
+    note_present(repo, [key_of(2)])
+    new = repo.line("rev-parse", "git-annex")
+    assert new != after and f"{after} {new} refs/heads/git-annex" in (tmp_path / "heard").read_text().splitlines()
+
+
 def test_a_content_that_was_dropped_is_present_again(repo: Files) -> None:
     key, ident = key_of(1), repo.line("config", "annex.uuid")
     present(repo, key, ident)
