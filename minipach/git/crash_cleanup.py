@@ -14,6 +14,8 @@ from minipach.support.files import remove_tree
 
 _PATIENCE = 5.0  # seconds: a git that outlived its parent is given so long to finish and take its lock away
 
+_MOMENT = 0.3  # seconds for which a process of minipach may hold a lock: it moves refs without a git
+
 
 def _mark(repo: Repo) -> Path:
     return LocalState.of(repo.common_dir).working
@@ -56,17 +58,19 @@ def _release_locks(repo: Repo, since: float, patience: float) -> None:
     A git that is killed leaves its lock, and every later one refuses to continue. Somebody else's git, which may hold
     a lock at this moment too, is waited for; if it stays, so does its lock, and git's own message says what to do.
     In slots, where sets may run all the time, gits hold these locks for moments only: what is still there and the
-    same after `patience` (seconds) is not theirs.
+    same after `patience` (seconds) is not theirs. Workers of minipach take locks, too, and no git shows it.
     """
-    deadline = time.monotonic() + patience
+    begun = time.monotonic()
+    deadline = begun + patience
     first = _locks(repo, since)
     found = first
     while found:
         at_top, in_slots = _gits_in(repo)
-        over = time.monotonic() > deadline
-        if not at_top and (over or not in_slots):
-            for lock, made in found.items():
-                if _made(lock) == made and (not in_slots or first.get(lock) == made):
+        now = time.monotonic()
+        over = now > deadline
+        if not at_top and (over or not in_slots) and now >= begun + min(_MOMENT, patience):
+            for lock, made in first.items():
+                if _made(lock) == made:
                     lock.unlink(missing_ok=True)
             return
         if over:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -336,6 +337,26 @@ def test_the_lock_of_a_set_that_goes_on_is_waited_for(repo: Repo, slot: Slot) ->
     later.join()
     assert git.returncode == 0
     assert repo.resolve("mine") == repo.head()
+
+
+def test_the_lock_of_a_worker_that_moves_a_ref_is_waited_for(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It moves refs without a git."""
+    head = repo.head() or ""
+    crash_cleanup.begin(repo)
+    left, lock = repo.common_dir / "refs/heads/main.lock", repo.common_dir / "refs/heads/mine.lock"
+    left.touch()
+    lock.write_text(f"{head}\n")
+    sleep = time.sleep
+
+    def moving(seconds: float) -> None:
+        if lock.exists():
+            lock.replace(lock.with_suffix(""))
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", moving)
+    crash_cleanup.clear(repo)
+    assert repo.resolve("refs/heads/mine") == head
+    assert not left.exists()
 
 
 def test_a_lock_that_a_kill_left_goes_while_sets_go_on(repo: Repo, slot: Slot) -> None:
