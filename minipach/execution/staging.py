@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.annex_checksums import damaged
+from minipach.git.annex_errors import row_reason
 from minipach.git.annex_layout import is_plain, object_path
 from minipach.git.content import classify
 from minipach.git.repo import Repo, annex, at_once, need_annex, take_in_locations
@@ -236,11 +237,7 @@ def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
     jobs = at_once(repo, len(keys))
     out = annex(repo, "get", "--json", "--json-error-messages", *jobs, "--batch-keys", stdin=request, ok=(0, 1))
     rows = [json.loads(line) for line in out.splitlines() if line.strip()]  # empty: it came meanwhile
-    return {
-        str(row.get("key")): (" ".join(row.get("error-messages", [])) or row.get("note", "no reason given")).strip()
-        for row in rows
-        if not row.get("success", True)
-    }
+    return {str(row.get("key")): row_reason(row) or "no reason given" for row in rows if not row.get("success", True)}
 
 
 def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path], *, share: bool) -> int:

@@ -15,6 +15,7 @@ from minipach.execution.chosen_runtime import needs_image
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.clones import REMOTE, Clones, touch
 from minipach.executors.stored_sets import UnknownSetError, finished, read_set
+from minipach.git.annex_errors import row_reason
 from minipach.git.annex_keys import key_of_link
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, annex, at_once
@@ -223,7 +224,7 @@ class Transfer:
                 if row is None and _is_at(repo, key, target):
                     continue
                 if row is None or not row.get("success", True):
-                    why = " ".join(row.get("error-messages", [])) or row.get("note", "") if row else "it is not here"
+                    why = row_reason(row) if row else "it is not here"
                     failed[key] = f"git annex copy --to {place}: {key}: {why}"
         return failed
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _REQUEST = re.compile(r"(?:\w+ )?Request \{(.*?)\n?\}\s*", re.DOTALL)
 _FIELD = re.compile(r'^\s*(host|port)\s+= "?([^"\n]*)"?$', re.M)
@@ -27,3 +29,12 @@ def annex_reason(text: str) -> str:
     why = quoted[1] if quoted else inner[1] if inner else rest.strip("()")
     where = ":".join(fields[name] for name in ("host", "port") if name in fields)
     return f"{where}: {why}" if where else why
+
+
+def row_reason(row: Mapping[str, Any]) -> str:
+    """Return the reason in what git-annex prints of one content (`--json-error-messages`), in one line; "" if none.
+
+    A request over HTTP is one message of many lines, or a message for each line.
+    """
+    said = "\n".join(row.get("error-messages") or [str(row.get("note") or "")])
+    return annex_reason(said) if _REQUEST.search(said) else " ".join(said.split())

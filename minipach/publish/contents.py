@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from minipach.git.annex_errors import row_reason
 from minipach.git.annex_keys import size_of
 from minipach.git.repo import Repo, annex, has_annex, is_dataset
 from minipach.model.pipeline import folder_in
@@ -21,6 +22,7 @@ from minipach.project.targets import parse_targets
 from minipach.records.published_outputs import published_paths
 from minipach.records.published_state import output_paths, read_state
 from minipach.records.results_branch import StoredResults
+from minipach.storage.setup import unconfirmed
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.sizes import parse_size
 from minipach.support.text import many, quoted
@@ -75,7 +77,8 @@ def move_contents(project: Project, verb: Literal["get", "drop"], words: Sequenc
         holder = project.holder_of(path)
         repo = Repo(project.root / (holder if folder else path))
         try:
-            found.append(_move(repo, path, verb, chosen, below=folder_in(path, holder) if folder else ""))
+            moved = _move(repo, path, verb, chosen, below=folder_in(path, holder) if folder else "")
+            found.append(_with_stores(project, moved) if verb == "get" and moved.problems else moved)
         finally:
             repo.close()
     return found
@@ -209,11 +212,21 @@ def _move(repo: Repo, path: str, verb: str, chosen: list[str] | None, below: str
     moved = replace(moved, contents=len(done), size=size, kept=len(kept))
     if kept:
         first = kept[0]
-        why = " ".join((first.get("error-messages") or [first.get("note") or "git-annex refused"])[0].split())
+        why = row_reason(first) or "git-annex refused"
         problem = f"{many(len(kept), 'content')} could not be {'fetched' if verb == 'get' else 'dropped'}: "
         fix = f"git -C {quoted(repo.path)} annex whereis {quoted(str(first.get('file') or ''))}"
         moved = replace(moved, problems=(Problem(f"contents.not-{verb}", path, problem + why, fix),))
     return moved
+
+
+def _with_stores(project: Project, moved: MovedContents) -> MovedContents:
+    """Name the stores that may have what could not be fetched: git-annex has no credentials of theirs yet."""
+    if not (names := [store.name for store in unconfirmed(project)]):
+        return moved
+    fix = f"minipach store add {names[0]}, if you expect that store and have its credentials"
+    if len(names) > 1:
+        fix += f"; or another store: {', '.join(names[1:])}"
+    return replace(moved, problems=tuple(replace(one, fix=fix) for one in moved.problems))
 
 
 def _rows(out: bytes) -> Iterator[dict[str, Any]]:

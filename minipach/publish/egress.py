@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minipach.git.annex_errors import annex_reason
+from minipach.git.annex_errors import annex_reason, row_reason
 from minipach.git.annex_keys import key_of_link, size_of
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, annex, is_dataset, need_identity
@@ -291,8 +291,7 @@ def _send(repo: Repo, path: str, remote: str, tree: str) -> None:
     except GitError as error:
         rows = [json.loads(line) for line in error.stdout.splitlines() if line.startswith(b"{")]
         failed = [row for row in rows if not row.get("success")]
-        messages = [" ".join(row.get("error-messages") or [str(row.get("note") or "")]) for row in failed]
-        why = " ".join((messages or [error.reason])[0].split())
+        why = row_reason(failed[0]) if failed else " ".join(error.reason.split())
         problem = f"{many(len(failed) or 1, 'file')} could not be exported: {why}"
         raise UserError(
             Problem("egress.incomplete", path, problem, f"minipach get {path}, then the same again")

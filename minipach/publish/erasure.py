@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minipach.git.annex_errors import row_reason
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, annex, has_annex, is_dataset
@@ -311,7 +312,7 @@ def _drop_from(repo: Repo, name: str, keys: Collection[str]) -> tuple[int, str]:
     )
     rows = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
     bad = [row for row in rows if not row.get("success")]
-    why = " ".join(" ".join(bad[0].get("error-messages") or [str(bad[0].get("note") or "")]).split()) if bad else ""
+    why = row_reason(bad[0]) if bad else ""
     return len(rows) - len(bad), (why or "git-annex gave no reason") if bad else ""
 
 

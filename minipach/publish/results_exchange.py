@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minipach.git import crash_cleanup
+from minipach.git.annex_errors import row_reason
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, annex, is_dataset, take_in_locations
 from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
@@ -396,6 +397,6 @@ def _copy_to(repo: Repo, store: str) -> tuple[int, str]:
     rows = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
     failed = [row for row in rows if not row["success"]]
     if failed:
-        why = " ".join(failed[0]["error-messages"])
+        why = row_reason(failed[0])
         problem = f"{many(len(failed), 'content')} could not be copied to {store}: {why}"
     return len(rows) - len(failed), without_credentials(problem)

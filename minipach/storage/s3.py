@@ -102,7 +102,7 @@ def given_credentials() -> Credentials:
         found = AWSConfigProvider().retrieve()
         return Credentials(found.access_key, found.secret_key)
     except (ValueError, OSError, KeyError, MinioException):
-        fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
         raise UserError(Problem("bucket.no-credentials", "S3", "no credentials are set", fix)) from None
 
 
@@ -196,13 +196,14 @@ def _refusal(place: Bucket, error: Exception) -> Problem:
     from minio.error import S3Error
 
     where = f"{place.url}/{place.name}"
+    refused_name = isinstance(error, S3Error) and error.code == "InvalidBucketName"
+    if refused_name or (isinstance(error, ValueError) and "bucket name" in str(error)):  # or before anything is sent
+        fix = "3 to 63 lower-case letters, digits, dots and hyphens"
+        return Problem("bucket.bad-name", place.name or "--bucket", "not the name of a bucket", fix)
     if isinstance(error, S3Error):
         codes = {"NoSuchBucket": "make the bucket, or correct --bucket"}
         fix = codes.get(str(error.code), "correct the credentials, or ask for access")
         return Problem("bucket.refused", where, f"the store answered {error.code}", fix)
-    if isinstance(error, ValueError) and "bucket name" in str(error):  # refused before anything is sent
-        fix = "3 to 63 lower-case letters, digits, dots and hyphens"
-        return Problem("bucket.bad-name", place.name or "--bucket", "not the name of a bucket", fix)
     # of an answer with code 200, and no XML or that of something else
     if isinstance(error, ParseError) or (isinstance(error, ValueError) and str(error).startswith("XML element")):
         problem = "the host accepts anything, but answers nothing that a store would: it is no object store"

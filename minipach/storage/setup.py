@@ -63,7 +63,7 @@ def add(project: Project, store: Store, notify: Notify) -> None:
         fix = f"choose another name, or minipach store remove {store.name} first"
         raise UserError(Problem("store.exists", store.name, f"a store of this name is at {known.place}", fix))
     need_identity(project.repo)
-    prove(store, project.local.canaries)
+    prove(store, project.local.canaries, project.repo if is_confirmed(project.repo, store) else None)
     notify(f"{store.name}: {store.place} keeps, returns and removes an object")
     confirm(project.repo, store)
     for path, repo in repos(project):
@@ -176,7 +176,7 @@ def check(project: Project, name: str) -> list[RepoState]:
     store = store_of(project, name)
     if not is_confirmed(project.repo, store):
         raise UserError(unconfirmed_problem(project, store))
-    prove(store, project.local.canaries)
+    prove(store, project.local.canaries, project.repo)
     return states(project, store)
 
 

@@ -28,17 +28,18 @@ _OTHERS = {"name", "timestamp", "datacenter", "storageclass"}  # parameters that
 _IDENTITY = {f"GIT_{who}_{what}": "minipach" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
-def prove(store: Store, folder: Path) -> None:
+def prove(store: Store, folder: Path, top: Repo | None = None) -> None:
     """Write an object into a store through git-annex, read it back, compare it and remove it.
 
     Args:
         store: The store. A bucket that does not exist is made.
         folder: A folder for a repository that lives for this proof.
+        top: The superdataset, if somebody has confirmed the store in this clone: it may have the credentials.
 
     Raises:
         UserError: The store does not keep what it is given, or can't be reached.
     """
-    kind = kind_of(store)
+    kind = _kind_with_credentials(store, top)
     kind.prove()
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder))
@@ -90,13 +91,11 @@ def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
         fix = "choose another name for the store, or rename that remote"
         raise UserError(Problem("store.name-taken", str(repo.path), f'another remote is called "{store.name}"', fix))
     take_in_locations(repo)
-    kind = kind_of(store)
+    kind = _kind_with_credentials(store, top)
     words = kind.parameters(dataset_id(repo))
     known = described(repo, wanted)
     if known is not None:
         compare(repo, store.name, known, words)
-    if isinstance(kind, S3) and top is not None:
-        kind.held = top.common_dir / "annex" / "creds" / identity_in(top, store)
     env = kind.environment()
     kind.make(dataset_id(repo))
     kind.prepare(repo, store.name)
@@ -148,6 +147,13 @@ def compare(repo: Repo, name: str, known: Mapping[str, str], words: Sequence[str
 def identity_in(repo: Repo, store: Store) -> str:
     """Return the id of a store's special remote in a repo: equal in each clone, so that two that make it agree."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((dataset_id(repo), store.name, store.kind, store.place))))
+
+
+def _kind_with_credentials(store: Store, top: Repo | None) -> StoreKind:
+    kind = kind_of(store)
+    if isinstance(kind, S3) and top is not None:  # the id has the address: credentials go to no other place
+        kind.held = top.common_dir / "annex" / "creds" / identity_in(top, store)
+    return kind
 
 
 def _prove_through_annex(kind: StoreKind, scratch: Path, place: str) -> None:

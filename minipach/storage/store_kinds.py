@@ -127,8 +127,8 @@ class S3(StoreKind):
 
     def prove(self) -> None:
         """Make the bucket if there is none, and check that the host knows no bucket of any name."""
-        make_bucket(self._bucket, given_credentials())
-        prove_bucket(self._bucket, given_credentials())
+        make_bucket(self._bucket, self._key)
+        prove_bucket(self._bucket, self._key)
 
     def parameters(self, place: str) -> list[str]:
         """Return the parameters."""
@@ -139,15 +139,20 @@ class S3(StoreKind):
             *_COMMON,
         ]
 
-    def environment(self) -> Mapping[str, str]:
-        """Return the credentials: those of the caller, else those that another repo of this clone has."""
+    @property
+    def _key(self) -> Credentials:
+        """The credentials: those of the caller, else those that a repo of this clone has. Raises UserError."""
         try:
-            key: Credentials = given_credentials()
+            return given_credentials()
         except UserError:
             held = stored_credentials(self.held) if self.held is not None else None
             if held is None:
                 raise
-            key = held
+            return held
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the credentials."""
+        key = self._key
         return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}
 
     def prepare(self, repo: Repo, name: str) -> None:
@@ -167,7 +172,7 @@ class S3(StoreKind):
 
     def remove(self, place: str) -> None:
         """Remove the objects below the place."""
-        remove_objects(self._bucket, given_credentials(), f"{self._bucket.prefix}{place}/")
+        remove_objects(self._bucket, self._key, f"{self._bucket.prefix}{place}/")
 
 
 @dataclass(frozen=True, slots=True)

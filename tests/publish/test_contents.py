@@ -58,6 +58,20 @@ def test_the_last_copy_stays(images: Files) -> None:
     assert here(images) == ["a", "b", "c"]
 
 
+def test_what_only_an_unconfirmed_store_has(images: Files) -> None:
+    project = project_of(images)
+    config = project.root / ".datalad/config"
+    for name in ("lab", "other"):
+        place = f'[minipach-store "{name}"]\n\tkind = s3\n\turl = http://127.0.0.1:9\n\tbucket = study\n'
+        config.write_text(config.read_text() + place)
+    images.git("annex", "drop", "--quiet", "a")
+    images.git("config", "remote.disk.annex-directory", str(images.path.parent / "nowhere"))
+    (moved,) = move_contents(project, "get", ["images"])
+    (problem,) = moved.problems
+    assert (moved.kept, problem.code) == (1, "contents.not-get")
+    assert "minipach store add lab" in (problem.fix or "") and "other" in (problem.fix or "")
+
+
 def test_what_is_required_here_stays(images: Files) -> None:
     images.git("annex", "required", "here", "include=a")
     move_contents(project_of(images), "drop", ["images"])

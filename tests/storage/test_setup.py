@@ -104,6 +104,17 @@ def test_a_bucket(project: Project, server: S3Server, monkeypatch: pytest.Monkey
         held = Repo(where).git("grep", "-I", SECRET, "HEAD", "git-annex", ok=(0, 1))
         assert held == b"", "no credential gets into git"
         assert SECRET not in (where / ".git/config").read_text()
+    with pytest.raises(UserError) as caught:
+        add(project, Store("lab2", "s3", server.url, "Not_a_name"), quiet)
+    assert code_of(caught) == "bucket.bad-name"
+    for name in server.env:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))  # without ~/.aws/credentials
+    assert [row.enabled for row in check(project, "lab")] == [True, True, True], "git-annex has the credentials"
+    for other in (Store("lab2", "s3", server.url, bucket, "deep/"), Store("lab2", "s3", server.url, bucket)):
+        with pytest.raises(UserError) as caught:
+            add(project, other, quiet)
+        assert code_of(caught) == "bucket.no-credentials", "which go to no store that nobody has confirmed"
 
 
 @pytest.fixture(scope="module")
