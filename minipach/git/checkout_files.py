@@ -249,5 +249,9 @@ def _write(root: Path, changes: Sequence[PathChange], contents: Mapping[str, byt
             os.symlink(contents[change.path], os.fsencode(there))
             continue
         mode = 0o777 if change.new_mode == EXECUTABLE else 0o666
-        with open(os.open(there, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(contents[change.path])
+        try:
+            with open(os.open(there, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(contents[change.path])
+        except OSError:
+            there.unlink(missing_ok=True)  # a part of it would look like the user's change to the next run
+            raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -174,3 +176,19 @@ def test_a_failure_is_one_of_gits_and_leaves_the_index(repo: Files, monkeypatch:
         write_paths(repo, changes)
     assert (repo.path / ".git/index").read_bytes() == before
     assert not (repo.path / ".git/index.lock").exists()
+
+
+def test_no_part_of_a_file_stays_where_the_disk_is_full(repo: Files) -> None:
+    blob = repo.hash_blob(b"x" * 100_000)
+    change = PathChange("new", ABSENT, FILE, NO_OBJECT, blob)
+    repo.objects.read(blob)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(GitError):
+            write_paths(repo, [change])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert repo.line("status", "--porcelain") == ""
+    assert write_paths(repo, [change])
