@@ -136,8 +136,10 @@ def test_a_workflow_file_is_written(study: Study, tmp_path: Path) -> None:
     assert copy.minipach("ci", "init", "github", "--write").out == ".github/workflows/minipach.yml is there already\n"
 
 
+TOOL = b"a tool\0"
 DOCKER = """#!/bin/sh
 echo "docker $*" >>"$HOME/docker.log"
+if [ "$1" = build ]; then cp "$4/tool" "$HOME/tool"; fi
 if [ "$1" = save ]; then echo "an image" >"$3"; fi
 """
 
@@ -229,7 +231,10 @@ def runner(tmp_path: Path, forge: FakeForge) -> Runner:
     made.git(".", "switch", "--quiet", "--create", "change")
     made.put("images/b.txt", "content of b")
     (made.root / "containers/box").mkdir(parents=True)
-    (made.root / "containers/box/Dockerfile").write_text("FROM scratch\n")
+    (made.root / "containers/box/tool").write_bytes(TOOL)
+    made.ok("git", "annex", "add", "--quiet", "--force-large", "containers/box/tool")
+    made.ok("git", "commit", "--quiet", "-m", "tool")
+    (made.root / "containers/box/Dockerfile").write_text("FROM scratch\nCOPY tool /tool\n")
     made.ok("datalad", "save", "--to-git", "-m", "change", ".")
     done = made.minipach("push", "origin")
     assert done.code == 0, done.err
@@ -269,3 +274,4 @@ def test_the_steps_of_the_workflow_file(runner: Runner, forge: FakeForge) -> Non
     )["jobs"]
     assert (job["counts"]["ran"], job["counts"]["reused"]) == (0, 1)
     assert (runner.home / "docker.log").read_text().count("build") == 1, "the image is built once"
+    assert (runner.home / "tool").read_bytes() == TOOL, "an annexed file is in the context of the build"

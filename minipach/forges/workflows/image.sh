@@ -9,8 +9,12 @@ for file in containers/*/Dockerfile; do
   image=.datalad/environments/$name/image
   made=$(git log -1 --format=%H -- "$image")
   if [ -n "$made" ] && git diff --quiet "$made" HEAD -- "$folder"; then continue; fi
-  archive=$(mktemp -d)/$name.tar
-  "${DOCKER:-docker}" build --tag "minipach-$name" "$folder"
+  # annexed files are links, which lead out of the folder that a builder sees
+  work=$(mktemp -d)
+  datalad get "$folder"
+  cp -RL "$folder" "$work/context"
+  archive=$work/$name.tar
+  "${DOCKER:-docker}" build --tag "minipach-$name" "$work/context"
   "${DOCKER:-docker}" save --output "$archive" "minipach-$name"
   datalad containers-add --update --url "$archive" --image "$image" "$name"
 done
