@@ -41,7 +41,7 @@ check: .venv/ready docs ## lint, format, types, imports, generated docs, the doc
 release: .venv/ready ## build a wheel and an sdist into dist/, check them, and try them in a new environment
 	@$(PYTHON) docs/release.py
 
-soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (some 20 minutes)
+soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (an hour and more)
 	@$(PYTHON) -m pytest -m soak -n 2 --dist worksteal
 
 image-test: .venv/ready ## build the Docker image from a fresh Debian and use it (as root; mmdebstrap, podman, runc)

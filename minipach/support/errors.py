@@ -83,7 +83,7 @@ class UserError(Exception):
 def _line(what: str, fix: str) -> str:
     if not fix:
         return what
-    return f"{what} Fix: {fix}" if what.endswith(".") else f"{what}. Fix: {fix}"
+    return f"{what} Fix: {fix}" if what.endswith((".", "?", "!")) else f"{what}. Fix: {fix}"
 
 
 def each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -20,6 +20,7 @@ def test_one_problem_or_many() -> None:
     assert UserError([one, two]).problems == (one, two)
     assert str(UserError([one, two])) == "a: b. Fix: c\nd"
     assert str(Problem("x.y", "a", "Stop.", "c")) == "a: Stop. Fix: c"
+    assert str(Problem("x.y", "a", "Is it?", "c")) == "a: Is it? Fix: c"
     assert (one.what, str(one.within("x")), str(two.within("x"))) == ("a: b", "x: a: b. Fix: c", "x: d")
 
 
