@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from minipach.executors.registry import BACKENDS
 
 ROOT = Path(__file__).parents[1]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+_POINT = re.compile(r'"(minipach(?:\.\w+)+):([A-Za-z_][\w.]*)"')
 MODULES = [
     file for file in sorted((ROOT / "minipach").rglob("*.py")) if "templates/specs/" not in file.as_posix()
 ]  # those are files of users
@@ -127,6 +129,19 @@ def test_a_module_and_its_tests_have_one_name() -> None:
         if not begins and subject not in _SUBJECTS:
             found.append(subject)
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    sorted({named for file in TESTS for named in _POINT.findall(file.read_text(encoding="utf-8"))}),
+    ids=":".join,
+)
+def test_what_tests_name_by_text_is_there(module: str, name: str) -> None:
+    """A test that kills a process at `module:function` may be slow, and would be the last to say so."""
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert callable(found)
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -161,11 +161,11 @@ def test_what_a_killed_scheduler_started_ends_with_it_and_its_results_are_kept(t
 # --- the scheduler, between two of its steps ---------------------------------------------------------------------
 
 ADOPTION = [
-    pytest.param(*("after", "minipach.project.create:_build_dataset", 1), marks=pytest.mark.slow),
-    pytest.param(*("after", "minipach.project.create:_Holder.make_dataset", 1), marks=pytest.mark.soak),
-    pytest.param(*("after", "minipach.project.create:_Holder.make_dataset", 2), marks=pytest.mark.soak),
-    pytest.param(*("before", "minipach.project.create:_register", 1), marks=pytest.mark.soak),
-    pytest.param(*("before", "minipach.project.create:move_branch", 1), marks=pytest.mark.soak),
+    pytest.param(*("after", "minipach.project.adoption:_build_dataset", 1), marks=pytest.mark.slow),
+    pytest.param(*("after", "minipach.project.adoption:_Holder.make_dataset", 1), marks=pytest.mark.soak),
+    pytest.param(*("after", "minipach.project.adoption:_Holder.make_dataset", 2), marks=pytest.mark.soak),
+    pytest.param(*("before", "minipach.project.adoption:register_datasets", 1), marks=pytest.mark.soak),
+    pytest.param(*("before", "minipach.project.register_datasets:move_branch", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.git.checkout:_apply", 1), marks=pytest.mark.soak),
 ]
 PUBLISHING = [
@@ -173,7 +173,7 @@ PUBLISHING = [
     pytest.param(*("after", "minipach.git.fast_import:Stream.run", 1), marks=pytest.mark.soak),  # of fold
     pytest.param(*("after", "minipach.git.fast_import:Stream.run", 2), marks=pytest.mark.slow),  # of publish
     pytest.param(*("before", "minipach.git.checkout:_apply", 1), marks=pytest.mark.soak),
-    pytest.param(*("before", "minipach.git.checkout:_remove", 1), marks=pytest.mark.soak),
+    pytest.param(*("before", "minipach.git.checkout_files:remove_path", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.publish.superdataset:commit_gitlinks", 1), marks=pytest.mark.slow),
     pytest.param(*("before", "minipach.publish.superdataset:move_branch", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.git.checkout:_apply", 3), marks=pytest.mark.soak),  # of the superdataset
