@@ -24,8 +24,9 @@ def copy_all(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tup
     Where the store or the network fails for a while, what is left is copied again.
     """
     went: dict[str, int] = {}
+    failed: set[str] = set()
     for attempt in range(_COPIES):
-        copied, failures = _copy(repo, store, named, fast=fast)
+        copied, failures = _copy(repo, store, named, failed, fast=fast)
         went |= copied
         if not failures:
             return len(went), sum(went.values())
@@ -40,8 +41,14 @@ def copy_all(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tup
     raise UserError(Problem("push.content-not-sent", "", problem, "push again; what went stays"))
 
 
-def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[dict[str, int], list[str]]:
-    """Copy the contents that are here to a store; return their bytes by key, and the failures."""
+def _copy(
+    repo: Repo, store: str, named: Sequence[str], failed: set[str], *, fast: bool
+) -> tuple[dict[str, int], list[str]]:
+    """Copy the contents that are here to a store; return their bytes by key, and the failures.
+
+    failed: the keys that could not be copied before; it gets those of now. If such a content is there after all, it
+    went, and the answer of the store was lost.
+    """
     went: dict[str, int] = {}
     failures: list[str] = []
     for branch in named:
@@ -52,12 +59,12 @@ def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[
         except GitError as error:
             out, said = error.stdout, error.stderr.strip() or "git-annex failed"
         for row in (json.loads(line) for line in out.splitlines() if line.startswith(b"{")):
+            key = str(row.get("key") or row.get("file"))
             if row["success"]:
-                if not row.get("note"):  # git-annex has asked, and it was there
-                    continue
-                key = str(row.get("key") or row.get("file"))
-                went[key] = _bytes(key)
+                if row.get("note") or key in failed:  # else git-annex has asked, and it was there
+                    went[key] = _bytes(key)
             else:
+                failed.add(key)
                 failures.append(" ".join([*row["error-messages"], str(row.get("note") or "")]).strip())
         if said and len(failures) == before:  # it failed as a whole
             failures.append(said)
