@@ -232,5 +232,3 @@ def test_check_finds_a_script_that_can_not_be_started(study: Study, first: bytes
     assert done.code == (2 if wanted else 0)
     assert len(told) == len(wanted)
     assert all(one in line and line.startswith("edges/spec.yml:") for one, line in zip(wanted, told, strict=True))
-    study.copier("after", repo="edges")
-    assert study.plan()["after"]["waits"] == "waits for edges (1 skipped)"

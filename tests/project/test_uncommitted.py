@@ -7,11 +7,11 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from minipach.git.repo import Repo
+from minipach.project import uncommitted as uncommitted_module
 from minipach.project.project import Project
 from minipach.project.uncommitted import in_subdatasets, remarks, uncommitted
 from minipach.support.disk_cache import Cache
@@ -324,13 +324,13 @@ def test_git_is_asked_once_about_a_subdataset_that_stays_clean(tmp_path: Path, m
         sub.git("commit", "--quiet", "-m", "a scan")
         top.git("config", "--file", ".gitmodules", f"submodule.{name}.path", name)
     asked: list[Path] = []
-    git = Repo.git
+    git, look = Repo.git, uncommitted_module.dirty_paths
 
-    def counting(self: Repo, *args: str, **options: Any) -> bytes:
-        asked.append(self.path)
-        return git(self, *args, **options)
+    def counting(repo: Repo, *paths: str) -> list[str]:
+        asked.append(repo.path)
+        return look(repo, *paths)
 
-    monkeypatch.setattr(Repo, "git", counting)
+    monkeypatch.setattr(uncommitted_module, "dirty_paths", counting)
     cache = Cache(tmp_path / "cache")
     assert in_subdatasets(top.path, cache) == []
     assert sorted(path.name for path in asked) == ["one", "two"]
