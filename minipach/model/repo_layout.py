@@ -21,6 +21,16 @@ LAUNCHER = f"{FOLDER}/launch"
 TEMPLATE_RECORD = f"{FOLDER}/template.json"  # the template that a pipeline was made from
 JSONNET_SPEC = "spec.jsonnet"  # the template that SPEC was rendered from
 JSONNET_FILES = (".jsonnet", ".libsonnet")  # endings of such templates; no part of a datum's identity
+EDITED_FILES = (  # names of files that people edit, beside the spec: git keeps them, not git-annex
+    "README*",
+    "requirements*.txt",
+    "pyproject.toml",
+    "uv.lock",
+    "environment.yml",
+    "pixi.lock",
+    "Dockerfile",
+    "Containerfile",
+)
 
 # --- files in a repo of ticks, beside the ticks themselves; each is named as a tick ---
 TICKS = f"{FOLDER}/ticks"  # says that the repo is one of ticks

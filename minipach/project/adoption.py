@@ -27,7 +27,7 @@ from minipach.git.repo import UNFILTERED, Repo, annex, is_dataset, need_identity
 from minipach.git.tree_entries import FILE, GITLINK, TreeEntry
 from minipach.git.worktrees import kill_inside
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, SPECS, TEMPLATE_RECORD
+from minipach.model.repo_layout import DATALAD_CONFIG, EDITED_FILES, JSONNET_FILES, SPECS, TEMPLATE_RECORD
 from minipach.project.dataset_copies import GitFolder, commit_all
 from minipach.project.discovery import PipelineLocation
 from minipach.project.project import Project
@@ -40,24 +40,13 @@ from minipach.support.text import many, quoted
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f]")  # no text has them, as libmagic sees it
 _TEXT = 1_000_000  # bytes
 _MANY = 1000  # folders on one command line
-# files that people edit
-_TEXTS = (
-    "README*",
-    "requirements*.txt",
-    "pyproject.toml",
-    "uv.lock",
-    "environment.yml",
-    "pixi.lock",
-    "Dockerfile",
-    "Containerfile",
-)
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E -text",  # outputs and scripts are stored as they are: no conversion of line ends
     "**/.git* annex.largefiles=nothing",
     *(f"/{name} annex.largefiles=nothing" for name in SPECS),
     f"/{TEMPLATE_RECORD} annex.largefiles=nothing",
     *(f"/*{ending} annex.largefiles=nothing" for ending in JSONNET_FILES),
-    *(f"/{name} annex.largefiles=nothing" for name in _TEXTS),
+    *(f"/{name} annex.largefiles=nothing" for name in EDITED_FILES),
     "/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
 

@@ -9,30 +9,19 @@ from minipach.git.child_environment import entered, own_environment
 from minipach.git.datalad_imports import datalad_create
 from minipach.git.repo import Repo, need_identity
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD
+from minipach.model.repo_layout import DATALAD_CONFIG, EDITED_FILES, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD
 from minipach.project.parameters import PARAMETERS
 from minipach.project.project import Project, find_project, is_marked
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
-# files that people edit
-_TEXTS = (
-    "README*",
-    "requirements*.txt",
-    "pyproject.toml",
-    "uv.lock",
-    "environment.yml",
-    "pixi.lock",
-    "Dockerfile",
-    "Containerfile",
-)
 _PROJECT_ATTRIBUTES = (
     "* annex.backend=SHA256E",
     "**/.git* annex.largefiles=nothing",
     *(f"{name} annex.largefiles=nothing" for name in SPECS),
     f"**/{TEMPLATE_RECORD} annex.largefiles=nothing",
     *(f"*{ending} annex.largefiles=nothing" for ending in JSONNET_FILES),
-    *(f"{name} annex.largefiles=nothing" for name in (*_TEXTS, PARAMETERS)),
+    *(f"{name} annex.largefiles=nothing" for name in (*EDITED_FILES, PARAMETERS)),
     "**/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
 

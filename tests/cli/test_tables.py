@@ -180,7 +180,7 @@ def test_every_view_has_titles_in_capitals_and_no_colours_in_a_pipe(published: S
 def test_no_view_loses_a_word_on_a_narrow_terminal(
     published: Study, view: str, columns: int, terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a wide pipe shows is there word by word; no line of a table is wider than the terminal."""
+    """Each word of a wide pipe is in the narrow table, too, and no line of it is wider than the terminal."""
     wide = published.minipach(*view.split()).out
     terminal.setenv("COLUMNS", str(columns))
     terminal.chdir(published.root)

@@ -1,4 +1,4 @@
-"""How many processes of git a schedule starts: those of the project are there once, however many pipelines it has."""
+"""The number of git's processes in a schedule: it does not grow with the number of pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written of a checkout without a process is what git writes; whatever is unusual is git's to do."""
+"""Checkouts without a process are written as git writes them. Unusual ones are left to git."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_lock_that_a_kill_left_does_not_stay(repo: Files) -> None:
 
 
 def test_a_private_repository_notes_it_in_its_journal_alone(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As git-annex does, whose own note is one of these."""
+    """The notes are those of git-annex, which wrote one of them itself."""
     repo.git("config", "annex.private", "true")
     keys, ident = [key_of(number) for number in range(3)], repo.line("config", "annex.uuid")
     repo.git("annex", "setpresentkey", keys[0], ident, "0")

@@ -1,4 +1,4 @@
-"""How a project begins, and how plain folders in it become pipelines' datasets."""
+"""The start of a project, and plain folders in it that become pipelines' datasets."""
 
 from __future__ import annotations
 

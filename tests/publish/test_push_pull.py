@@ -53,6 +53,16 @@ def save(files: Files, name: str) -> None:
     files.commit()
 
 
+def another_pushes(place: Path) -> None:
+    """Clone the remote of `images`, add `theirs.txt`, and push it."""
+    other = place / "other"
+    Repo(place).git("clone", "--quiet", "--branch=main", str(place / "images.git"), str(other))
+    theirs = Files(other)
+    theirs.put("theirs.txt", "x")
+    theirs.commit()
+    theirs.git("push", "--quiet", "origin", "HEAD")
+
+
 def save_below(project: Project, name: str) -> None:
     """Save a file in `images`, and the superdataset."""
     save(Files(project.root / "images"), name)
@@ -138,12 +148,7 @@ def test_a_store_gets_contents_alone(project: Project, tmp_path: Path) -> None:
 def test_nobody_is_overwritten(project: Project, tmp_path: Path) -> None:
     with_store(project, tmp_path)
     push(project, None, quiet)
-    other = tmp_path / "other"
-    Repo(tmp_path).git("clone", "--quiet", "--branch=main", str(tmp_path / "images.git"), str(other))
-    theirs = Files(other)
-    theirs.put("theirs.txt", "x")
-    theirs.commit()
-    theirs.git("push", "--quiet", "origin", "HEAD")
+    another_pushes(tmp_path)
     save_below(project, "b.dat")
     refused = codes(push(project, None, quiet))
     assert refused in ({"images": [code], ".": ["push.held"]} for code in ("push.diverged", "push.late"))
@@ -165,12 +170,7 @@ def test_a_remote_that_has_the_branch_checked_out_refuses(project: Project, tmp_
 def test_a_pull_brings_what_another_pushed(project: Project, tmp_path: Path) -> None:
     with_store(project, tmp_path)
     push(project, None, quiet)
-    other = tmp_path / "other"
-    Repo(tmp_path).git("clone", "--quiet", "--branch=main", str(tmp_path / "images.git"), str(other))
-    theirs = Files(other)
-    theirs.put("theirs.txt", "x")
-    theirs.commit()
-    theirs.git("push", "--quiet", "origin", "HEAD")
+    another_pushes(tmp_path)
     moved = pull(project, "origin", quiet)
     assert [(one.repo, one.commits, one.problems) for one in moved] == [(".", 0, ()), ("images", 1, ())]
     assert (project.root / "images/theirs.txt").read_text() == "x"

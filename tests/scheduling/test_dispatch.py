@@ -10,7 +10,7 @@ from tests.fixtures.work_sets import a_set
 
 @pytest.mark.parametrize("lasting", [False, True])
 def test_what_a_set_holds_of_its_datums_is_kept_only_for_executors_that_ask(lasting: bool) -> None:
-    """Of 100,000 datums it is 250 MB."""
+    """100,000 datums would take 250 MB."""
     round_ = object.__new__(Round)
     round_.lasting, round_.ended = lasting, []
     work = a_set()

@@ -1,4 +1,4 @@
-"""What the launcher reads from its arguments, and puts into a command."""
+"""The launcher's arguments, and the commands that it makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all parts of the launcher share."""
+"""Exit codes, errors and messages that all parts of the launcher share."""
 
 from __future__ import annotations
 

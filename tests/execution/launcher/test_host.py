@@ -1,4 +1,4 @@
-"""What of the host a command without an image does not see."""
+"""The host's files that a command without an image does not see."""
 
 from __future__ import annotations
 
