@@ -63,7 +63,10 @@ def due(clock: Clock, ticks: Ticks, now: int, states: Mapping[int, TickState] | 
     last = now if clock.end is None else min(now, clock.end)
     states = states or {}
     if clock.overwrite:
-        return _newest(clock, ticks, line.newest(first, last, begin), states, following)
+        wanted = line.newest(first, last, begin)
+        while wanted in ticks.skipped:  # it is as if there were no such tick
+            wanted = line.newest(first, wanted - 1, begin)
+        return _newest(clock, ticks, wanted, states, following)
     known = ticks.there | ticks.skipped
     missing = list(islice((tick for tick in line.between(first, last, begin) if tick not in known), MOST + 1))
     if len(missing) > MOST:
@@ -82,7 +85,7 @@ def _newest(
 ) -> Due:
     """Return the change after which the newest tick alone is there."""
     there = max(ticks.there, default=None)
-    if wanted is not None and wanted not in ticks.skipped and (there is None or wanted > there):
+    if wanted is not None and (there is None or wanted > there):
         if clock.depends_on_past and there is not None and states.get(there) != "done":
             rest = tuple(sorted(ticks.there - {there}))
             return Due((), rest, ((wanted, _waits(there, states)),), following)

@@ -64,6 +64,15 @@ def test_two_daemons_are_one(clock: Clock, ticks: Ticks, now: int, later: int) -
     assert merged.there == two.applied(ticks).there
 
 
+def test_the_newest_tick_that_is_not_skipped_is_wanted() -> None:
+    """Else it would depend on the moments of the looks which tick is there."""
+    clock = Clock("0 * * * *", overwrite=True)
+    hours = [1_770_040_800 + 3600 * number for number in range(3)]
+    ticks = Ticks(began=hours[0], skipped=frozenset(hours[1:]))
+    assert due(clock, ticks, hours[2]).add == (hours[0],)
+    assert due(clock, replace(ticks, skipped=frozenset(hours)), hours[2]).add == ()
+
+
 @settings(deadline=None)
 @given(CLOCKS, SETS, st.lists(NOWS, min_size=1, max_size=5))
 def test_clock_jumps_and_the_order_of_looks_make_no_difference(clock: Clock, ticks: Ticks, nows: list[int]) -> None:
