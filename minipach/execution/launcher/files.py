@@ -9,6 +9,9 @@ import subprocess
 from minipach.execution.launcher.core import Suppress
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+POINTER = b"/annex/objects/"
+MAX_POINTER = 1024  # bytes; git-annex writes pointers of some 100 bytes
+MAX_READ_AS_POINTER = 32768  # bytes; git-annex takes no larger file for a pointer
 
 
 def copy_file(source, target, mode):
@@ -101,3 +104,12 @@ def disk_use(paths):
                         with Suppress(OSError):
                             total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
+
+
+def is_taken_for_pointer(data):
+    """Whether git-annex takes a file with these bytes for the pointer to an annexed content, and not for a content."""
+    first, _, rest = data.partition(b"\n")
+    if len(data) > MAX_READ_AS_POINTER or POINTER not in first:
+        return False
+    backend, _, name = first.rpartition(b"/")[2].partition(b"--")
+    return bool(backend and name) and all(not line or line.startswith(b"/annex/") for line in rest.split(b"\n"))

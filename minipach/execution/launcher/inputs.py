@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minipach.execution.launcher.core import Failure, Fault, Suppress, parents, shown
-from minipach.execution.launcher.files import copy_file
+from minipach.execution.launcher.files import MAX_POINTER, POINTER, copy_file, is_taken_for_pointer
 from minipach.execution.launcher.git_objects import Objects, git
 from minipach.execution.launcher.reserved_names import is_pipeline, reserved_in_data, reserved_in_pipeline
 
@@ -193,7 +193,7 @@ class Tree:
         self._make_folder(target)
         if self._is_there(name, target):
             return
-        key = annex_key(data) if mode == "120000" or len(data) < 32768 else None
+        key = key_of_link(data) if mode == "120000" else key_of_pointer(data)
         if key:
             source = self._content(name, key)
             self._put(source, target, mode == "100755")
@@ -273,12 +273,18 @@ class Tree:
 def is_pointer(path):
     """Whether a file is annexed, unlocked, and its content not here."""
     with open(path, "rb") as file:
-        return annex_key(file.read(32768)) is not None
+        return key_of_pointer(file.read(MAX_POINTER + 1)) is not None
 
 
-def annex_key(data):
-    """The annex key that a link's target or a pointer file names, or None."""
-    line = data.split(b"\n", 1)[0]
-    if b"/annex/objects/" not in b"/" + line or b"\0" in line:
+def key_of_link(target):
+    """The annex key that a link's target names, or None."""
+    if POINTER not in b"/" + target:
         return None
-    return os.fsdecode(line.rstrip(b"\r").rpartition(b"/")[2]) or None
+    return os.fsdecode(target.rpartition(b"/")[2]) or None
+
+
+def key_of_pointer(data):
+    """The annex key that an unlocked file's blob names, or None: any other text may have such a path, too."""
+    if len(data) > MAX_POINTER or not data.startswith(POINTER) or not is_taken_for_pointer(data):
+        return None
+    return os.fsdecode(data.split(b"\n", 1)[0][len(POINTER) :].removesuffix(b"\r"))

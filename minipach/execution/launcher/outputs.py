@@ -10,7 +10,7 @@ import re
 import stat
 
 from minipach.execution.launcher.core import Failure, Fault, Suppress, parents, shown
-from minipach.execution.launcher.files import copy_file
+from minipach.execution.launcher.files import MAX_READ_AS_POINTER, POINTER, copy_file, is_taken_for_pointer
 from minipach.execution.launcher.reserved_names import reserved_in_pipeline
 
 
@@ -51,7 +51,13 @@ class Outputs:
         room = Room(self.taken)
         for seen, _, source in found:
             uses[source] = uses.get(source, 0) + 1
-            room.take(os.lstat(source).st_size, seen)
+            size = os.lstat(source).st_size
+            room.take(size, seen)
+            if len(POINTER) < size <= MAX_READ_AS_POINTER:
+                with open(source, "rb") as file:
+                    if is_taken_for_pointer(file.read()):
+                        what = "git-annex would take it for a pointer to another content; begin it with another line"
+                        raise Fault(f"output {shown(seen)} can't be kept: {what}")
         for _, final, source in found:
             place = os.path.join(self.taken, final)
             os.makedirs(os.path.dirname(place), exist_ok=True)
