@@ -15,10 +15,10 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from minipach.git.annex_layout import journal_name, log_path
+from minipach.git.annex_layout import is_plain, journal_name, log_path
 from minipach.git.fast_import import Stream, committer
 from minipach.git.git_error import GitError
 from minipach.git.ref_files import UnsureError, git_folder, read_ref
@@ -27,6 +27,7 @@ from minipach.git.tree_entries import FILE
 from minipach.model.repo_layout import BUILD_REFS
 
 _BRANCH = "refs/heads/git-annex"
+_TRUST = "trust.log"
 _BUILD = f"{BUILD_REFS}locations"
 _LINE = re.compile(rb"(?P<time>[0-9]+(?:\.[0-9]+)?)s (?P<state>[01X]) (?P<uuid>.+)")
 _PATIENCE = 5.0  # seconds that another process may hold the journal
@@ -34,10 +35,15 @@ _PAUSE = 0.01
 _STALE = 30.0  # seconds: git holds the lock of a ref for moments, so an older one is of a killed process
 
 
-def note_present(repo: Repo, keys: Collection[str]) -> None:
-    """Record that the contents of plain keys are in this repository. Raises GitError."""
+def note_present(repo: Repo, keys: Collection[str], remote: str = "") -> None:
+    """Record that the contents of plain keys are in this repository, or in a special remote of this id.
+
+    Raises:
+        GitError: They could not be recorded.
+    """
     settings = repo.settings()
-    ident, private = settings.get("annex.uuid", ""), settings.get("annex.private", "false")
+    ident = remote or settings.get("annex.uuid", "")
+    private = _privacy_of_remotes(settings) if remote else settings.get("annex.private", "false")
     with contextlib.suppress(UnsureError, OSError, GitError, _BusyError):
         folder = git_folder(repo.path)
         with _journal_lock(folder / "annex"):
@@ -52,6 +58,53 @@ def note_present(repo: Repo, keys: Collection[str]) -> None:
     annex(repo, "setpresentkey", "--batch", stdin=asked.encode())
     with contextlib.suppress(GitError):  # then the journal keeps it, and the next git-annex tries again
         take_in_locations(repo)  # commits the journal
+
+
+def places_on_branch(repo: Repo, keys: Sequence[str]) -> dict[str, set[str]]:
+    """Return the ids of the repositories that have contents, for plain keys whose log on the branch says it plainly.
+
+    git-annex may know more than that: of a fetched branch that it has not merged yet. Keys are left out whose log
+    git-annex must read: it waits in the journal, or is unusual, or some repositories are not trusted as usual.
+    """
+    try:
+        folder = git_folder(repo.path)
+        parent = read_ref(folder, _BRANCH)
+    except UnsureError:
+        return {}
+    if parent is None:
+        return {}
+    journals = [folder / "annex" / name for name in ("journal", "journal-private")]
+    waiting: set[str] = set()
+    for journal in journals:
+        with contextlib.suppress(FileNotFoundError):
+            waiting |= set(os.listdir(journal))
+    if _TRUST in waiting or repo.objects.read(f"{parent}:{_TRUST}") is not None:
+        return {}
+    asked = [key for key in keys if is_plain(key) and journal_name(log_path(key)) not in waiting]
+    logs = repo.objects.read_many([f"{parent}:{log_path(key)}" for key in asked])
+    read = {key: _present_in(log or b"") for key, log in zip(asked, logs, strict=True)}
+    return {key: places for key, places in read.items() if places is not None}
+
+
+def _present_in(log: bytes) -> set[str] | None:
+    """Return the repositories that have the content of a log; None if it is not of the usual form."""
+    newest: dict[str, tuple[float, bool]] = {}
+    for row in log.splitlines():
+        found = _LINE.fullmatch(row)
+        if found is None:
+            return None
+        ident, time_of = os.fsdecode(found["uuid"]), float(found["time"])
+        if ident in newest and newest[ident][0] == time_of:
+            return None
+        if ident not in newest or time_of > newest[ident][0]:
+            newest[ident] = time_of, found["state"] == b"1"
+    return {ident for ident, (_, present) in newest.items() if present}
+
+
+def _privacy_of_remotes(settings: Mapping[str, str]) -> str:
+    """Return "false" if no remote is private; else something else."""
+    private = [value for key, value in settings.items() if key.endswith(".annex-private")]
+    return "false" if all(value == "false" for value in private) else "unknown"
 
 
 class _BusyError(Exception):

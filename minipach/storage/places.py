@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
+from minipach.git.annex_layout import is_plain
 from minipach.git.git_error import GitError
+from minipach.git.location_log import note_present, places_on_branch
 from minipach.git.repo import Repo, annex, has_annex
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
@@ -28,14 +30,20 @@ def note_places(repo: Repo, keys: Collection[str]) -> set[str]:
     """
     if not keys or not has_annex(repo) or not (remotes := _special_remotes(repo)):
         return set()
-    left = _without_place(repo, sorted(keys))
+    left = _not_here(repo, sorted(keys))
+    noted = places_on_branch(repo, left)
+    left = [key for key in left if not noted.get(key)]
+    # those of which the branch knows no place are asked for at once; git-annex may know of one nevertheless
+    left = _without_place(repo, left, [key for key in left if key not in noted])
     for name, identity in remotes.items():
+        if not left:
+            return set()
         answers = annex(repo, "checkpresentkey", "--batch", name, stdin=_lines(left), ok=(0, 1)).split(b"\n")
         found = [key for key, answer in zip(left, answers, strict=False) if answer == b"1"]
         if found:
-            rows = [f"{key} {identity} 1" for key in found]
-            annex(repo, "setpresentkey", "--batch", "--quiet", stdin=_lines(rows))
+            _note(repo, found, identity)
         left = [key for key in left if key not in set(found)]
+    left = _without_place(repo, left, left)
     for key in left:  # a batch does not separate what is absent from what can't be asked
         for name in remotes:
             if not _is_absent(repo, name, key):
@@ -60,15 +68,28 @@ def _special_remotes(repo: Repo) -> dict[str, str]:
     return {name: identity for name, identity in found.items() if name not in with_git}
 
 
-def _without_place(repo: Repo, keys: Sequence[str]) -> list[str]:
-    """Return the contents that are neither here nor known to be elsewhere."""
+def _not_here(repo: Repo, keys: Sequence[str]) -> list[str]:
+    """Return the contents that are not in this clone."""
     here = annex(repo, "contentlocation", "--batch", stdin=_lines(keys), ok=(0, 1)).split(b"\n")
-    absent = [key for key, path in zip(keys, here, strict=False) if not path]
-    if not absent:
-        return []
-    rows = annex(repo, "whereis", "--json", "--batch-keys", stdin=_lines(absent), ok=(0, 1)).splitlines()
+    return [key for key, path in zip(keys, here, strict=False) if not path]
+
+
+def _without_place(repo: Repo, keys: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Return the keys without those of which git-annex knows a place. asked: those that it is asked for."""
+    if not asked:
+        return list(keys)
+    rows = annex(repo, "whereis", "--json", "--batch-keys", stdin=_lines(asked), ok=(0, 1)).splitlines()
     known = {row["key"] for row in map(json.loads, rows) if row.get("whereis")}
-    return [key for key in absent if key not in known]
+    return [key for key in keys if key not in known]
+
+
+def _note(repo: Repo, keys: Sequence[str], identity: str) -> None:
+    """Note that a store has contents."""
+    plain = [key for key in keys if is_plain(key)]
+    if plain:
+        note_present(repo, plain, identity)
+    if others := [f"{key} {identity} 1" for key in keys if not is_plain(key)]:
+        annex(repo, "setpresentkey", "--batch", "--quiet", stdin=_lines(others))
 
 
 def _is_absent(repo: Repo, remote: str, key: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from minipach.git import location_log
 from minipach.git.annex_layout import journal_name, log_path
-from minipach.git.location_log import note_present
+from minipach.git.location_log import note_present, places_on_branch
 from minipach.git.repo import Repo, take_in_locations
 from tests.fixtures.repos import Files
 
@@ -197,3 +197,39 @@ def test_a_private_repository_notes_it_in_its_journal_alone(repo: Files, monkeyp
     assert all(here(repo, key) == ["here"] for key in keys)
     lines = [(journal / name).read_text().count("\n") for name in sorted(names)]
     assert lines == [1, 1, 1]
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_contents_of_a_remote_are_recorded(repo: Files, monkeypatch: pytest.MonkeyPatch, private: bool) -> None:
+    """Where a remote is private, git-annex keeps that in its journal."""
+    if private:
+        repo.git("config", "remote.lab.annex-uuid", OTHER)
+        repo.git("config", "remote.lab.annex-private", "true")
+    keys = [key_of(1), key_of(2)]
+    seen = count_processes(monkeypatch)
+    note_present(repo, keys, OTHER)
+    assert any("setpresentkey" in args for args in seen) == private
+    assert [here(repo, key) for key in keys] == [[OTHER], [OTHER]]
+    assert (repo.resolve(f"git-annex:{log_path(keys[0])}") is None) == private
+
+
+def test_the_branch_says_what_git_annex_says(repo: Files) -> None:
+    ident = repo.line("config", "annex.uuid")
+    gone, both, unknown, waits = map(key_of, range(4))
+    for key, state in ((gone, "1"), (gone, "0"), (both, "1")):
+        present(repo, key, OTHER, state)
+    present(repo, both, ident)
+    assert places_on_branch(repo, [gone, both, unknown]) == {gone: set(), both: {OTHER, ident}, unknown: set()}
+    repo.git("-c", "annex.alwayscommit=false", "annex", "setpresentkey", waits, OTHER, "1")
+    assert places_on_branch(repo, [both, waits, "URL--http&c%%a"]).keys() == {both}, "git-annex must read the others"
+    take_in_locations(repo)
+    assert places_on_branch(repo, [waits]) == {waits: {OTHER}}
+    repo.git("annex", "untrust", "here")
+    assert here(repo, both) == [OTHER] and places_on_branch(repo, [both]) == {}, "it is not trusted any more"
+    for log in (b"1s 1 a\n1s 0 a\n", b"<<<<\n", b"1s 1\n"):
+        assert location_log._present_in(log) is None
+    assert location_log._present_in(b"2s 0 a\n1s 1 a\n3s X b\n1.5s 1 c\n") == {"c"}
+
+
+def test_without_a_branch_git_annex_is_asked(tmp_path: Path) -> None:
+    assert places_on_branch(Files.create(tmp_path / "plain"), [key_of(1)]) == {}
