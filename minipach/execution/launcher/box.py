@@ -45,8 +45,11 @@ class Box:
         self.peak = max(self.peak, used)
         return used
 
-    def clear(self):
-        """Take away all that a datum has left. A folder that is as it was stays: to make one takes long on a disk."""
+    def clear(self, keep=frozenset()):
+        """Take away all that a datum has left. A folder that is as it was stays: to make one takes long on a disk.
+
+        keep: folders below /pfs that the next datum has, too, where no command could change them.
+        """
         self.peak = 0
         for folder, mode in self.modes.items():
             with Suppress(FileNotFoundError):
@@ -55,10 +58,17 @@ class Box:
             remove_tree(folder)
             os.mkdir(folder)
             os.chmod(folder, mode)
-        for name in os.listdir(self.pfs):
-            if name != "out":
-                remove_tree(os.path.join(self.pfs, name))
+        self._clear_inputs("", keep)
         remove_tree(self.full)
+
+    def _clear_inputs(self, above, keep):
+        with os.scandir(os.path.join(self.pfs, above)) as found:
+            entries = [(above + entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+        for path, is_folder in entries:
+            if is_folder and path in keep:
+                self._clear_inputs(path + "/", keep)
+            elif path != "out":
+                remove_tree(os.path.join(self.pfs, path))
 
     def seen(self, path):
         """A path below our `pfs` as the command has it."""

@@ -29,6 +29,7 @@ from minipach.execution.launcher.core import (
     as_json,
     new_result,
     no_part,
+    parents,
     put,
     say_of,
 )
@@ -211,7 +212,7 @@ class Launcher:
                 full = result["code"] and self._disk_is_full()  # the command may have left what fills it
                 if box is not None:
                     result["disk"] = box.peak
-                    box.clear()
+                    box.clear(self._common_folders(index + 1))
             if full:
                 raise Failure(self.scratch + ": the disk is full")
             result.update(began=began, ended=time.time(), seconds=time.monotonic() - clock, cpu=spent() - cpu)
@@ -220,6 +221,14 @@ class Launcher:
                 break
         self._mark(0)
         return results
+
+    def _common_folders(self, index):
+        """The folders below /pfs that a datum has for certain: the next one need not make them again."""
+        if not self.protects or self.run.writable or index >= len(self.run.datums):
+            return frozenset()
+        datum = self.run.datums[index]
+        paths = [name + "/" + path for _, name, _, path in datum.matches if datum.neutral(path) == path]
+        return frozenset(above for path in paths for above in parents(path))
 
     def _fault(self, datum, result, text):
         result.update(code=AT_FAULT, fault=text, files=[])

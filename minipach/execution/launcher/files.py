@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 
 from minipach.execution.launcher.core import Suppress
@@ -29,8 +30,11 @@ def copy_file(source, target, mode):
 def remove_tree(path):
     """Delete a folder of ours. Never follows links, and never changes the mode of a file: it may be a hard link."""
     with Suppress(OSError, RecursionError):
-        empty_folder(path)
-        os.rmdir(path)
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            empty_folder(path)
+            os.rmdir(path)
+        else:
+            os.unlink(path)
         return
 
     def unlock(_function, failed, _error):

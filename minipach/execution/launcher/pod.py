@@ -31,8 +31,8 @@ class PodBox(Box):
             os.makedirs(folder, exist_ok=True)
         self.clear()
 
-    def clear(self):
-        """Take away all that a datum has left, and keep the folders themselves."""
+    def clear(self, keep=frozenset()):
+        """Take away all that a datum has left, and keep the folders themselves; none of its inputs."""
         self.peak = 0
         for folder, mode in self.modes.items():
             with Suppress(OSError):

@@ -220,9 +220,9 @@ class Shared:
                 return
             packed = passed[0][2]
             fds = [int.from_bytes(packed[at : at + 4], sys.byteorder) for at in range(0, len(packed), 4)]
-            order = b""
-            while len(order) < int.from_bytes(head, "little"):
-                order += self.channel.recv(1 << 20)
+            order, size = b"", int.from_bytes(head, "little")
+            while len(order) < size:
+                order += self.channel.recv(min(size - len(order), 1 << 20))
             words, env, workdir = marshal.loads(order)
             os.environ["PATH"] = env["PATH"]
             actions = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip((fds[0], fds[1], fds[3]), (1, 2, 0))]

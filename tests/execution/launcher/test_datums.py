@@ -14,7 +14,20 @@ import pytest
 
 from minipach.model import repo_layout
 from tests.fixtures.container_images import images, squashfs
-from tests.fixtures.launchers import FILE, HOSTILE, Launcher, datum, files, launch, ok, script_module, shell, use
+from tests.fixtures.launchers import (
+    FILE,
+    HOSTILE,
+    Launcher,
+    Way,
+    datum,
+    files,
+    launch,
+    ok,
+    script_module,
+    shell,
+    use,
+    ways,
+)
 
 __all__ = ["images", "launch"]
 
@@ -75,6 +88,35 @@ def test_arguments_are_replaced_once_and_exactly(launch: Launcher) -> None:
         path = f"/pfs/images/{name}"
         said = f"{{{{images}}}} {{other}} {{a/b}} {{ }} {path}/pfs/out {name} {{out}}"
         assert (launch.dataset / str(number) / "said").read_text() == said
+
+
+@pytest.mark.parametrize("options", [(), ("-W",)], ids=["read-only", "writable"])
+@ways([("bubblewrap", "host"), ("charliecloud", "full directory"), ("none", "host")])
+def test_no_datum_sees_inputs_of_the_one_before(launch: Launcher, way: Way, options: tuple[str, ...]) -> None:
+    """Also where two have a folder in common, and where the folder of one is the file of the next."""
+    matches = ["a/b/one", "a/b/two", "a/c/three", "a/b/c/four", "d", "a/c", "e/one"]
+    for number, path in enumerate(matches):
+        launch.write(f"inputs/{number}/{path}")
+    (launch.dataset / "inputs/6/e/link").symlink_to("one")
+    words = []
+    for number, path in enumerate([*matches, "e/link", "a/b/one"]):
+        place = f"inputs/{(*range(len(matches)), 6, 0)[number]}"
+        words += datum(f"n{number}", str(number), "-f", "images", place, f"/{path}")
+    spoil = (
+        'mkdir -p "$PFS/images/left" "$PFS/images/a/left"; touch "$PFS/images/a/left/f"' if "none" not in way else ":"
+    )
+    script = (
+        f'(cd "$PFS/images" && find . | sort) >/tmp/l$$ && cat /tmp/l$$ >"$PFS/out/seen"; ({spoil}) 2>/dev/null; true'
+    )
+    done = launch(launch.image(way[1]), *options, *words, *shell(script), **use(way))
+    assert done.returncode == 0, done.stderr
+
+    def seen(path: str) -> str:
+        parts = path.split("/")
+        return "\n".join([".", *("./" + "/".join(parts[: n + 1]) for n in range(len(parts)))]) + "\n"
+
+    expected = [seen(path) for path in [*matches, "e/link", "a/b/one"]]
+    assert [(launch.dataset / str(n) / "seen").read_text() for n in range(len(expected))] == expected
 
 
 def test_several_matches_of_an_input_name_its_directory(launch: Launcher) -> None:
