@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ from minipach.git.annex_checksums import damaged
 from minipach.git.annex_errors import row_reason
 from minipach.git.annex_layout import is_plain, object_path
 from minipach.git.content import classify
+from minipach.git.near_contents import are_near, on_one_processor
 from minipach.git.repo import Repo, annex, at_once, need_annex, take_in_locations
 from minipach.git.tree_entries import GITLINK, SYMLINK
 from minipach.model.repo_layout import CODE, INPUTS
@@ -233,9 +235,11 @@ def _nobody_has(repo: Repo, key: str) -> bool:
 def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
     """Return one go at it: why of those that could not be had."""
     request = "".join(f"{k}\n" for k in keys).encode()
-    # exit code 1 says that some could not be had
-    jobs = at_once(repo, len(keys))
-    out = annex(repo, "get", "--json", "--json-error-messages", *jobs, "--batch-keys", stdin=request, ok=(0, 1))
+    near = are_near(repo, keys)
+    jobs = () if near else at_once(repo, len(keys))
+    with on_one_processor() if near else contextlib.nullcontext():
+        # exit code 1 says that some could not be had
+        out = annex(repo, "get", "--json", "--json-error-messages", *jobs, "--batch-keys", stdin=request, ok=(0, 1))
     rows = [json.loads(line) for line in out.splitlines() if line.strip()]  # empty: it came meanwhile
     return {str(row.get("key")): row_reason(row) or "no reason given" for row in rows if not row.get("success", True)}
 
