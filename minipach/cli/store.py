@@ -33,22 +33,26 @@ def add_(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="STORE", help="Call the store and its remotes so.")],
     folder: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="Use a folder, such as that of another disk.")
+        str | None, typer.Option("--dir", metavar="DIR", help="Use a folder, such as that of another disk.")
     ] = None,
-    s3: Annotated[str, typer.Option("--s3", metavar="URL", help="Use the S3 server at this address.")] = "",
+    s3: Annotated[str | None, typer.Option("--s3", metavar="URL", help="Use the S3 server at this address.")] = None,
     bucket: Annotated[
-        str, typer.Option("--bucket", metavar="NAME", help="Use this bucket; make it if there is none.")
-    ] = "",
-    prefix: Annotated[str, typer.Option("--prefix", metavar="PREFIX", help="Begin all keys with PREFIX.")] = "",
+        str | None, typer.Option("--bucket", metavar="NAME", help="Use this bucket; make it if there is none.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", metavar="PREFIX", help="Begin all keys with PREFIX.")
+    ] = None,
     ssh: Annotated[
-        str, typer.Option("--ssh", metavar="HOST:PATH", help="Use a folder on a host with SSH and rsync.")
-    ] = "",
+        str | None, typer.Option("--ssh", metavar="HOST:PATH", help="Use a folder on a host with SSH and rsync.")
+    ] = None,
     ria: Annotated[
-        str, typer.Option("--ria", metavar="URL", help="Use a RIA store at ria+file:///PATH or ria+ssh://HOST/PATH.")
-    ] = "",
+        str | None,
+        typer.Option("--ria", metavar="URL", help="Use a RIA store at ria+file:///PATH or ria+ssh://HOST/PATH."),
+    ] = None,
     rclone: Annotated[
-        str, typer.Option("--rclone", metavar="REMOTE:PATH", help="Use a remote that rclone knows on this machine.")
-    ] = "",
+        str | None,
+        typer.Option("--rclone", metavar="REMOTE:PATH", help="Use a remote that rclone knows on this machine."),
+    ] = None,
 ) -> None:
     """Set up a store for the contents of all repos.
 
@@ -64,20 +68,23 @@ def add_(
     here: Here = context.obj
     project = here.project()
     places = {"--dir": folder, "--s3": s3, "--ssh": ssh, "--ria": ria, "--rclone": rclone}
-    given = [option for option, value in places.items() if value]
+    given = [option for option, value in places.items() if value is not None]
+    for option, value in {**places, "--bucket": bucket, "--prefix": prefix}.items():
+        if value == "":
+            raise UserError(Problem("store.bad-address", option, "empty", "give a value, or leave the option out"))
     if len(given) > 1:
         raise UserError(Problem("store.two-places", ", ".join(given), "a store has one place", "give one of them"))
     if (bucket or prefix) and not s3:
         raise UserError(Problem("store.two-places", "--bucket", "only an S3 store has one", "add --s3 URL"))
     if folder is not None:
-        store = Store(name, "dir", str((here.directory / folder).absolute()))
+        store = Store(name, "dir", str(Path(here.directory, folder).absolute()))
     elif s3:
         from minipach.storage.s3 import bucket as place
 
-        at = place(s3, bucket or project.root.name.lower(), prefix)
+        at = place(s3, bucket or project.root.name.lower(), prefix or "")
         store = Store(name, "s3", at.url, at.name, at.prefix)
-    elif ssh or ria or rclone:
-        store = Store(name, "ssh" if ssh else "ria" if ria else "rclone", (ssh or ria or rclone).rstrip("/"))
+    elif there := ssh or ria or rclone:
+        store = Store(name, "ssh" if ssh else "ria" if ria else "rclone", there.rstrip("/"))
     else:
         store = store_of(project, name)
     add_store(project, store, say)
@@ -88,16 +95,19 @@ def add_(
 def list_(context: typer.Context, as_json: JSON = False) -> None:
     """List the stores, and how many contents are missing in each.
 
-    Counts contents of the checked-out branch and of the results, as far as this clone knows.
+    Counts contents of the checked-out branch and of the results, as far as this clone knows. A store that came with the
+    project and is not confirmed in this clone is named, and its contents are not counted.
 
     Example: minipach store list
     """
-    from minipach.storage.setup import states
+    from minipach.storage.setup import states, unconfirmed, unconfirmed_problem
     from minipach.storage.store import stores
 
     here: Here = context.obj
     project = here.project()
     found = [(store, states(project, store)) for store in stores(project).values()]
+    for store in unconfirmed(project):
+        say(str(unconfirmed_problem(project, store)))
     if as_json:
         fields = ("name", "kind", "url", "bucket", "prefix")
         data = [{**{f: getattr(s, f) for f in fields}, "repos": [one.as_json() for one in rows]} for s, rows in found]
@@ -106,11 +116,11 @@ def list_(context: typer.Context, as_json: JSON = False) -> None:
     cells = []
     for store, rows in found:
         here_now = [one for one in rows if one.enabled]
-        missing = sum(one.missing.number for one in here_now)
-        size = sum(one.missing.size for one in here_now)
-        cells.append(
-            [store.name, store.kind, store.place, f"{len(here_now)}/{len(rows)}", str(missing), byte_count(size)]
-        )
+        missing, size = "-", "-"
+        if here_now:
+            missing = str(sum(one.missing.number for one in here_now))
+            size = byte_count(sum(one.missing.size for one in here_now))
+        cells.append([store.name, store.kind, store.place, f"{len(here_now)}/{len(rows)}", missing, size])
     if not cells:
         say("no stores; minipach store add --help")
     else:

@@ -7,16 +7,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.git.repo import Repo, annex, has_annex, is_dataset, need_annex, need_identity
+from minipach.git.repo import Repo, annex, has_annex, is_dataset, need_annex, need_identity, take_in_locations
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, RESULTS_BRANCH, STORE_SECTION
 from minipach.project.project import Project
-from minipach.storage.special_remotes import Contents, contents_missing, enable, has_remote, is_usable, prove
+from minipach.storage.special_remotes import (
+    Contents,
+    contents_missing,
+    described,
+    enable,
+    has_remote,
+    identity_in,
+    is_usable,
+    prove,
+)
 from minipach.storage.store import (
     Store,
+    check_address,
     check_name,
     confirm,
     confirmed_place,
+    dataset_id,
     forget,
     is_confirmed,
     keep,
@@ -57,12 +68,15 @@ def add(project: Project, store: Store, notify: Notify) -> None:
         UserError: The store can't be used, or its name is taken.
     """
     check_name(store.name)
+    check_address(project, store)
     known = stores(project).get(store.name)
     if known not in (None, store):
         assert known is not None
         fix = f"choose another name, or minipach store remove {store.name} first"
         raise UserError(Problem("store.exists", store.name, f"a store of this name is at {known.place}", fix))
     need_identity(project.repo)
+    for _, repo in repos(project):
+        dataset_id(repo)  # before anything is set up
     prove(store, project.local.canaries, project.repo if is_confirmed(project.repo, store) else None)
     notify(f"{store.name}: {store.place} keeps, returns and removes an object")
     confirm(project.repo, store)
@@ -129,15 +143,17 @@ def remove(project: Project, name: str, notify: Notify) -> None:
     """Take a store out of the project and of this clone. Its objects stay.
 
     Raises:
-        UserError: A content of the project is nowhere else.
+        UserError: A content of the project, at any commit, is nowhere else as far as this clone knows.
     """
     store = store_of(project, name)
     for path, repo in repos(project):
-        if has_remote(repo, store) and (only := _only_there(repo, store)):
+        if only := _only_there(repo, store):
             fix = f"git -C {quoted(repo.path)} annex get --from={name} --all, or keep the store"
+            if not is_usable(repo, store):
+                fix = f"minipach store add {name}, then {fix}"
             raise UserError(Problem("store.only-copy", path, f"{many(only, 'content')} are in {name} alone", fix))
     for _, repo in repos(project):
-        if has_remote(repo, store):
+        if described(repo, identity_in(repo, store)) is not None:
             # else git-annex would enable it in each new clone, and block all that such a clone sends
             annex(repo, "configremote", name, "autoenable=false", ok=(0, 1))
     remove_here(project, name, notify)
@@ -211,13 +227,12 @@ def branches(repo: Repo) -> list[str]:
 
 
 def _only_there(repo: Repo, store: Store) -> int:
-    keys = set()
-    for branch in branches(repo):
-        out = annex(
-            repo, "find", "--format=${key}\\n", f"--in={store.name}", "--not", "--copies=2", f"--branch={branch}"
-        )
-        keys |= set(out.split())
-    return len(keys)
+    """Return how many contents a store alone has, whether this clone has its remote or not."""
+    take_in_locations(repo)
+    identity = identity_in(repo, store)
+    if described(repo, identity) is None:
+        return 0
+    return len(annex(repo, "findkeys", f"--in={identity}", "--not", "--copies=2").split())
 
 
 def _commit(project: Project, what: str) -> None:

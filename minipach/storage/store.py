@@ -7,13 +7,14 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from minipach.git.repo import TRANSFERS, Repo
 from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import suggest
+from minipach.support.text import quoted, suggest
 
 Kind = Literal["dir", "s3", "ssh", "ria", "rclone"]
 STORE_KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -57,6 +58,32 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name in ("origin", "here", "web", "bittorrent"):
         fix = "letters, digits, - and _, such as lab-store; not origin"
         raise UserError(Problem("store.bad-name", "NAME", f'"{name}" can\'t name a store', fix))
+
+
+def check_address(project: Project, store: Store) -> None:
+    """Check that a new store can be written into `.datalad/config` and read back, and that it is not in the project.
+
+    Raises:
+        UserError: It can't be.
+    """
+    if not is_plain(store.url, store.bucket, store.prefix):
+        fix = "name one in UTF-8 without line breaks, which does not begin with -"
+        raise UserError(Problem("store.bad-address", store.name, "its address can't be written into a setting", fix))
+    folder = store.url.removeprefix("ria+file://")
+    if store.kind in ("dir", "ria") and folder.startswith("/"):
+        there, root = Path(folder).resolve(), project.root.resolve()
+        if there == root or root in there.parents:
+            problem = f"{folder} is in the project, which would keep the contents as its own files"
+            raise UserError(Problem("store.bad-address", store.name, problem, "name a folder outside of the project"))
+
+
+def is_plain(url: str, *others: str) -> bool:
+    """Return whether settings and command lines can hold an address and what belongs to it."""
+    try:
+        "".join((url, *others)).encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(url) and not url.startswith("-") and not any(ord(c) < 32 for value in (url, *others) for c in value)
 
 
 def stores(project: Project) -> dict[str, Store]:
@@ -143,7 +170,8 @@ def dataset_id(repo: Repo) -> str:
     key, file = "datalad.dataset.id", repo.path / DATALAD_CONFIG
     found = repo.config(key, str(file)) if file.is_file() else repo.config(key)
     if not found or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", found):
-        raise UserError(Problem("store.no-dataset-id", str(repo.path), "no dataset id", "datalad create --force"))
+        fix = f"datalad create --force {quoted(repo.path)}"
+        raise UserError(Problem("store.no-dataset-id", str(repo.path), "no dataset id", fix))
     return found
 
 
@@ -153,12 +181,7 @@ def _store(name: str, values: Mapping[str, str]) -> Store:
     kind = values.get("kind", "")
     check_name(name)
     url = values.get("url", "")
-    if (
-        kind not in STORE_KINDS
-        or not url
-        or url.startswith("-")
-        or any(ord(c) < 32 for value in values.values() for c in value)
-    ):
+    if kind not in STORE_KINDS or not is_plain(url, *values.values()):
         fix = f"kind is one of {', '.join(STORE_KINDS)}, url is its address"
         raise UserError(Problem("store.bad-setting", where, "no store", fix))
     if urllib.parse.urlsplit(url).password:

@@ -292,7 +292,7 @@ class Rclone(StoreKind):
     def _at(self) -> tuple[str, str]:
         found = _RCLONE.fullmatch(self.store.url)
         if found is None:
-            fix = "a remote of rclone listremotes, such as cloud:study"
+            fix = "a remote of rclone listremotes, such as cloud:study; letters, digits and . _ + @ = - in PATH"
             raise UserError(Problem("store.bad-address", self.store.name, "not REMOTE:PATH of rclone", fix))
         return found[1], found[2].rstrip("/")
 

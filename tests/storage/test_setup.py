@@ -14,10 +14,10 @@ from minipach.project.project import Project, find_project
 from minipach.publish.push_pull import RepoExchange, push
 from minipach.storage.s3 import Bucket, Credentials, listing
 from minipach.storage.setup import add, check, remove, remove_here, states
-from minipach.storage.store import Store, is_confirmed, stores
+from minipach.storage.store import Kind, Store, is_confirmed, stores
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
-from tests.fixtures.projects import need
+from tests.fixtures.projects import Study, need
 from tests.fixtures.repos import Files
 from tests.fixtures.s3_servers import ACCESS, SECRET, S3Server, juicefs, seaweedfs, yes_man
 from tests.fixtures.ssh_servers import SshServer, sshd
@@ -205,6 +205,9 @@ def test_what_is_no_store_is_refused(project: Project, kind: str, monkeypatch: p
         (Store("a b", "dir", "/tmp/x"), "store.bad-name"),
         (Store("a", "dir", "/dev/null/x"), "store.unusable"),
         (Store("a", "dir", "relative"), "store.bad-address"),
+        (Store("a", "dir", "/tmp/line\nbreak"), "store.bad-address"),
+        (Store("a", "dir", "/tmp/\udcff"), "store.bad-address"),
+        (Store("a", "s3", "http://127.0.0.1:1", "bucket", "\udcff/"), "store.bad-address"),
         (Store("a", "ssh", "lab"), "store.bad-address"),
         (Store("a", "ssh", "ssh://-oProxyCommand=x/y"), "store.bad-address"),
         (Store("a", "ssh", "lab:$(touch x)"), "store.bad-address"),
@@ -226,6 +229,38 @@ def test_stores_that_are_refused(project: Project, store: Store, code: str) -> N
         assert "ssh -p 1 127.0.0.1 true" in (problem.fix or "")
 
 
+@pytest.mark.parametrize("kind", ["dir", "ria"])
+@pytest.mark.parametrize("place", [".", "images", ".git/store", "new"])
+def test_a_store_in_the_project_is_refused(project: Project, kind: Kind, place: str) -> None:
+    there = f"{project.root}/{place}"
+    with pytest.raises(UserError) as caught:
+        add(project, Store("a", kind, f"ria+file://{there}" if kind == "ria" else there), quiet)
+    assert code_of(caught) == "store.bad-address"
+    assert stores(project) == {} and not (project.root / "new").exists()
+
+
+@pytest.mark.parametrize("option", ["--dir", "--s3", "--ssh", "--ria", "--rclone"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_empty_address_is_refused(project: Project, tmp_path: Path, option: str, exists: bool) -> None:
+    if exists:  # a variable that is not set must not mean the store that the project has
+        add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    done = Study(project.root).minipach("store", "add", "disk", option, "")
+    assert (done.code, done.out, done.refusals) == (2, "", [("store.bad-address", option)])
+
+
+def test_a_dataset_without_an_id_is_found_before_anything_is_set_up(
+    root: Files, project: Project, tmp_path: Path
+) -> None:
+    plain = repo(root, "plain")
+    plain.put(".datalad/config", "")
+    plain.git("annex", "init", "--quiet")
+    plain.commit()
+    with pytest.raises(UserError) as caught:
+        add(find_project(root.path), Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    assert code_of(caught) == "store.no-dataset-id" and str(plain.path) in caught.value.problems[0].fix
+    assert Repo(root.path / "images").line("remote") == "" and not (tmp_path / "disk").exists()
+
+
 def test_a_name_that_a_remote_has(project: Project, tmp_path: Path) -> None:
     Repo(project.root / "images").git("remote", "add", "disk", "/nowhere")
     with pytest.raises(UserError) as caught:
@@ -245,6 +280,28 @@ def test_a_store_with_the_only_copy_is_not_removed(project: Project, tmp_path: P
     assert stores(project) == {}
     assert here.line("remote") == ""
     assert list((tmp_path / "disk/images-1").rglob("*.dat")), "its objects stay"
+
+
+def test_a_clone_without_the_remote_does_not_remove_a_store_with_the_only_copy(
+    project: Project, tmp_path: Path
+) -> None:
+    add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    here = Repo(project.root / "images")
+    annex(here, "move", "--quiet", "--to=disk", "a.dat")
+    here.git("rm", "--quiet", "a.dat")
+    here.git("commit", "--quiet", "-m", "an earlier version is a content, too")
+    copy = clone_of(project, tmp_path / "copy")
+    listed = Study(copy.root).minipach("store", "list")
+    assert listed.code == 0 and listed.refusals == [("store.not-confirmed", "disk")]
+    with pytest.raises(UserError) as caught:
+        remove(copy, "disk", quiet)
+    assert code_of(caught) == "store.only-copy" and "minipach store add disk" in caught.value.problems[0].fix
+    assert set(stores(copy)) == {"disk"}
+    annex(here, "get", "--quiet", "--from=disk", "--all")
+    Repo(copy.root / "images").git("fetch", "--quiet")
+    remove(copy, "disk", quiet)
+    known = Repo(copy.root / "images").objects.read("git-annex:remote.log") or b""
+    assert b"autoenable=false" in known.splitlines()[-1], "a remote that is not enabled here, too"
 
 
 @pytest.mark.parametrize(
