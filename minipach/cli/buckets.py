@@ -42,8 +42,9 @@ def add(
 
     Each pass of a trigger imports what has changed there. `minipach input update` does so at once.
 
-    The credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of ~/.aws/credentials. git-annex keeps
-    them in this clone, and not in git. If the bucket keeps versions, contents are fetched when a datum needs them.
+    The credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of ~/.aws/credentials or of the keyring.
+    git-annex keeps them in this clone, and not in git. If the bucket keeps versions, contents are fetched when a datum
+    needs them.
 
     Example: minipach input add raw --s3 https://s3.example.org --bucket scans --prefix 2026
     """

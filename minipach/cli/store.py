@@ -58,7 +58,7 @@ def add_(
 
     Proves the store first: writes an object, reads it back, compares and removes it. In a clone, the name alone enables
     a store that the project has. The credentials of an S3 server come from AWS_ACCESS_KEY_ID and
-    AWS_SECRET_ACCESS_KEY, or from ~/.aws/credentials. They never get into git.
+    AWS_SECRET_ACCESS_KEY, from ~/.aws/credentials or from the keyring. They never get into git.
 
     Example: minipach store add lab --s3 https://s3.example.org --bucket study
     """

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +16,11 @@ from minipach.git.repo import Repo
 from minipach.model.local_state import LocalState
 from minipach.model.pipeline import secret_variable
 from minipach.project.settings import local_setting
+from minipach.support.keyrings import KeyringError, ask_keyring
 from minipach.support.stream_filter import Filter, passing
 from minipach.support.text import TerminalFilter
 
 _SERVICE = "minipach"  # the name under which the keyring has them
-_PATIENCE = 30.0  # seconds for a keyring to answer
 _REPLACED = b"[secret]"
 
 
@@ -46,11 +44,15 @@ def secret_values(names: Sequence[str], folder: str) -> dict[str, str]:
 
 def _value(name: str, folder: Path) -> str:
     variable = secret_variable(name)
-    found = os.environ.get(variable) or _from_file(name, folder) or _from_keyring(name)
-    if found is None:
-        raise SecretError(
-            f"secret {name}: not found; set {variable}, or write {folder / name}, or run: keyring set {_SERVICE} {name}"
-        )
+    found, problem = os.environ.get(variable) or _from_file(name, folder), ""
+    if not found:
+        try:
+            found = ask_keyring(_SERVICE, [name], child_environment())[0]
+        except KeyringError as error:
+            problem = f", and {error}"
+    if not found:
+        fix = f"set {variable}, or write {folder / name}, or run: keyring set {_SERVICE} {name}"
+        raise SecretError(f"secret {name}: not found{problem}; {fix}")
     if "\0" in found:
         raise SecretError(f"secret {name}: holds a zero character, which no environment can; encode it, as with base64")
     return found
@@ -69,23 +71,6 @@ def _from_file(name: str, folder: Path) -> str | None:
     except OSError as error:
         raise SecretError(f"secret {name}: {path} can't be read: {error.strerror}") from None
     return text.removesuffix("\n").removesuffix("\r") or None
-
-
-def _from_keyring(name: str) -> str | None:
-    """Ask in a process of its own, without a terminal: some keyrings would ask for a password, and wait for ever."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "keyring", "get", _SERVICE, name],
-            env=child_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE,
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    return os.fsdecode(done.stdout).removesuffix("\n") or None if done.returncode == 0 else None
 
 
 class Redactor:

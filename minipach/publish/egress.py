@@ -343,7 +343,7 @@ def _remote(project: Project, repo: Repo, place: str) -> tuple[str, str]:
         words = [word for word in parameters if not word.startswith("type=")]
     verb = ["initremote", name, f"uuid={identity}"] if known is None else ["enableremote", name]
     try:
-        repo.git("annex", *verb, *words, env=_environment(place))
+        repo.git("annex", *verb, *words, env=_environment(project, place))
         asked = os.fsdecode(repo.git("annex", "verifyremote", name, ok=(0, 1))) if known is not None else ""
         if found := re.search(r"--safe (\S+)", asked):  # who exports has named the place
             repo.git("annex", "verifyremote", name, "--safe", found[1])
@@ -369,7 +369,7 @@ def _parameters(project: Project, repo: Repo, place: str, remote: str) -> list[s
         parts = urllib.parse.urlsplit(place)
         at = bucket(_server_of(project, parts.netloc), parts.netloc, parts.path.strip("/"))
         try:
-            make_bucket(at, given_credentials())
+            make_bucket(at, given_credentials(at.url))
         except UserError as error:
             if at.url != _AMAZON:  # else nobody has named a server
                 raise
@@ -406,8 +406,9 @@ def _parameters(project: Project, repo: Repo, place: str, remote: str) -> list[s
     return ["type=directory", f"directory={place}"]
 
 
-def _environment(place: str) -> dict[str, str]:
+def _environment(project: Project, place: str) -> dict[str, str]:
     if not place.startswith("s3://"):
         return {}
-    key = given_credentials()
+    parts = urllib.parse.urlsplit(place)
+    key = given_credentials(bucket(_server_of(project, parts.netloc), parts.netloc, "").url)
     return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import os
@@ -15,12 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
+from minipach.git.child_environment import child_environment
 from minipach.support.errors import Problem, UserError
+from minipach.support.keyrings import KeyringError, ask_keyring
+from minipach.support.text import quoted
 
 if TYPE_CHECKING:  # the library takes a fifth of a second to import
     from minio import Minio
 
 _CONNECT, _READ = 10.0, 60.0  # seconds
+_ACCESS, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"  # also their names in the keyring
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 
 
@@ -90,9 +95,17 @@ def bucket(url: str, name: str, prefix: str) -> Bucket:
     return Bucket(url.rstrip("/"), name, prefix)
 
 
-def given_credentials() -> Credentials:
-    """Return the credentials of the environment or of `~/.aws/credentials`. Raises UserError."""
-    access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+def given_credentials(url: str, held: Credentials | None = None) -> Credentials:
+    """Return the credentials of the environment, of `~/.aws/credentials`, those held, or those of the keyring.
+
+    Args:
+        url: The address of the store. The keyring has credentials for one address alone.
+        held: Those that this clone has for the store already.
+
+    Raises:
+        UserError: There are none.
+    """
+    access, secret = os.environ.get(_ACCESS), os.environ.get(_SECRET)
     if access and secret:
         return Credentials(access, secret)
     from minio.credentials.providers import AWSConfigProvider
@@ -102,8 +115,23 @@ def given_credentials() -> Credentials:
         found = AWSConfigProvider().retrieve()
         return Credentials(found.access_key, found.secret_key)
     except (ValueError, OSError, KeyError, MinioException):
-        fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
-        raise UserError(Problem("bucket.no-credentials", "S3", "no credentials are set", fix)) from None
+        return held or _from_keyring(url)
+
+
+@functools.lru_cache(maxsize=8)  # a keyring may ask for its password each time; a failure is not kept
+def _from_keyring(url: str) -> Credentials:
+    problem = "no credentials are set"
+    try:
+        access, secret = ask_keyring(url, (_ACCESS, _SECRET), child_environment(), may_ask=True)
+    except KeyringError as error:
+        problem += f", and {error}"
+    else:
+        if access and secret:
+            return Credentials(access, secret)
+        if access or secret:
+            problem += f": the keyring has {_ACCESS if access else _SECRET} alone for {url}"
+    fix = f"set {_ACCESS} and {_SECRET}, or write ~/.aws/credentials, or run keyring set {quoted(url)} with each name"
+    raise UserError(Problem("bucket.no-credentials", "S3", problem, fix))
 
 
 def stored_credentials(file: Path) -> Credentials | None:

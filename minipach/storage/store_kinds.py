@@ -141,14 +141,9 @@ class S3(StoreKind):
 
     @property
     def _key(self) -> Credentials:
-        """The credentials: those of the caller, else those that a repo of this clone has. Raises UserError."""
-        try:
-            return given_credentials()
-        except UserError:
-            held = stored_credentials(self.held) if self.held is not None else None
-            if held is None:
-                raise
-            return held
+        """The credentials: see `given_credentials`. Raises UserError."""
+        held = stored_credentials(self.held) if self.held is not None else None
+        return given_credentials(self._bucket.url, held)
 
     def environment(self) -> Mapping[str, str]:
         """Return the credentials."""

@@ -104,7 +104,9 @@ def add(project: Project, path: str, url: str, name: str, prefix: str, *, listen
     folder = project.root / path
     if os.path.lexists(folder):
         raise UserError(Problem("input.exists", path, "exists already", "choose another name"))
-    key = (read_credentials(project.local) if is_private(project.local, place) else None) or given_credentials()
+    key = (read_credentials(project.local) if is_private(project.local, place) else None) or given_credentials(
+        place.url
+    )
     if is_private(project.local, place) and make_bucket(place, key):
         reporter.report(Message(f"{path}: made the bucket {name}"))
     versions = prove(place, key)
@@ -178,7 +180,7 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
             try:
                 if not is_dataset(repo.path):
                     raise UserError(absent(project, one.path))
-                key = key_of(repo)
+                key = key_of(repo, one.place)
                 before = listing(one.place, key)
                 if digests.get(one.path) == before.digest and repo.resolve(IMPORTED):
                     continue
@@ -202,11 +204,11 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
     return tuple(problems)
 
 
-def key_of(repo: Repo) -> Credentials:
-    """Return the credentials for a dataset's bucket: git-annex's of this clone, or those of the environment."""
+def key_of(repo: Repo, place: Bucket) -> Credentials:
+    """Return the credentials for a dataset's bucket: git-annex's of this clone, or those given (see `storage.s3`)."""
     uuid = repo.config(f"remote.{REMOTE}.annex-uuid")
     kept = stored_credentials(repo.common_dir / "annex" / "creds" / uuid) if uuid and "/" not in uuid else None
-    return kept or given_credentials()
+    return kept or given_credentials(place.url)
 
 
 def _import(repo: Repo, one: BucketInput, key: Credentials) -> int:

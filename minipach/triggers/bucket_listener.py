@@ -66,7 +66,7 @@ class Listener(threading.Thread):
         if is_private(self._project.local, place):
             yield from events(self._project.local, place, self._began)
             return
-        store = client(place, key_of(Repo(self._project.root / self._one.path)))
+        store = client(place, key_of(Repo(self._project.root / self._one.path), place))
         with store.listen_bucket_notification(place.name, prefix=place.prefix, events=EVENTS) as found:
             yield "listens"
             for event in found:

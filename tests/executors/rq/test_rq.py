@@ -35,7 +35,7 @@ from tests.fixtures.projects import MINIPACH, SHOWN, Study, need, run
 from tests.fixtures.redis_servers import Redis, Workers, runs
 from tests.fixtures.refusals import refused
 from tests.fixtures.s3_servers import SECRET as S3_SECRET
-from tests.fixtures.s3_servers import juicefs
+from tests.fixtures.s3_servers import S3Server, juicefs
 from tests.fixtures.secret_search import files_with, watched_processes
 
 # Says in a folder of its own that it runs, with which GPUs, and what it sees of the environment. The first of those
@@ -716,9 +716,24 @@ def test_a_killed_clones_worker_finds_its_results_again(study: Study, workers: W
     assert leftovers(study) == []
 
 
+def _give_credentials(server: S3Server, kept: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the credentials of a server in the environment or in the keyring alone."""
+    if kept == "environment":
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        return
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "none"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "ring"))
+    for name, value in server.env.items():
+        command = [sys.executable, "-m", "keyring", "set", server.url, name]
+        subprocess.run(command, input=value.encode(), check=True, timeout=60)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", ["environment", "keyring"])
 def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
-    study: Study, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
     study.put("images/a", "content of a")
     study.pipeline(
@@ -730,13 +745,22 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
     study.copier("more", repo="edges")
     study.ok("datalad", "save", "-r", "-m", "inputs")
     with juicefs(tmp_path / "s3") as server:
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
-        assert study.minipach("store", "add", "lab", "--s3", server.url, "--bucket", "study").code == 0
+        _give_credentials(server, kept, tmp_path, monkeypatch)
+        added = ("store", "add", "lab", "--s3", server.url, "--bucket", "study")
+        if kept == "keyring":
+            with monkeypatch.context() as without:
+                without.setenv("XDG_DATA_HOME", str(tmp_path / "empty ring"))
+                done = study.minipach(*added)
+            assert done.code == 2 and done.err.count("\n") == 1 and f"keyring set {server.url}" in done.err
+        with watched_processes(S3_SECRET) as shown:
+            assert study.minipach(*added).code == 0
+        assert shown == []
         scratch = tmp_path / "scratch"
         clone = (*MINIPACH, "-C", str(scratch), "worker", "-j", "1", "--clone", f"file://{study.root}", "--store")
         done = run(*clone, "lbb", cwd=tmp_path, env=workers.env)
-        assert (done.code, done.refusals) == (2, [("store.not-found", "lbb")])
+        assert done.code == 2
+        if kept == "environment":  # no warm minipach has another keyring
+            assert done.refusals == [("store.not-found", "lbb")]
         workers.start("-j", "0")
         workers.launch(*clone, "lab", env={secret_variable("t"): "hush-hush"})
         assert f"contents go to the store lab: {server.url}/study" in workers.said
@@ -762,4 +786,6 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
         study.git(".", "config", "--file", ".datalad/config", "minipach-store.lab.bucket", "other")
         study.git(".", "commit", "-qam", "moved")
         done = run(*clone, "lab", cwd=tmp_path, env=workers.env)
-        assert done.code == 2 and done.reports("store.not-confirmed")
+        assert done.code == 2
+        if kept == "environment":
+            assert done.reports("store.not-confirmed")
