@@ -68,6 +68,7 @@ class Launcher:
         self.placed = Placed()
         self.outputs: Outputs
         self.words = []
+        self.marked = -1  # the number of the last mark
         self.child = None
         self.batch = None  # while a command runs that loops over its datums
         self.image_folder = None  # where the image says that programs start, once it was asked
@@ -247,7 +248,8 @@ class Launcher:
 
     def _mark(self, number):
         """Mark in the log that what follows is of this datum (0: of none). Each mark has a word that only we know."""
-        if self.words and len(self.run.datums) > 1:
+        if self.words and len(self.run.datums) > 1 and number != self.marked:
+            self.marked = number
             place = number - 1 if number else len(self.words) - 1
             put(2, b"datum: begins %d %s\n" % (number, self.words[place].encode()))
 

@@ -147,7 +147,7 @@ class Outputs:
             if os.path.islink(here):
                 hops += 1
                 if hops > 40:
-                    raise outside
+                    raise Fault("symbolic link " + shown(seen) + " leads in a circle")
                 to = os.readlink(here)
                 if to.startswith("/"):
                     parts, rest = self._rooted(to, box, outside)

@@ -76,6 +76,22 @@ def test_the_loop_of_pachyderm_is_ended_after_its_last_datum(launch: Launcher, w
     assert not processes(mark)
 
 
+def test_each_mark_in_the_log_is_made_once(launch: Launcher, tmp_path: Path) -> None:
+    """A second mark with the same word would come into the log as a line of the command."""
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "words").write_text("first second last\n")
+    done = launch(
+        launch.image("host"),
+        *batch(launch, "a", "b"),
+        *loop(),
+        **use("bubblewrap"),
+        MINIPACH_REPORT=str(folder),
+    )
+    marks = [f"datum: begins {number} {word}" for number, word in ((1, "first"), (2, "second"), (0, "last"))]
+    assert (done.returncode, done.stderr.splitlines()) == (0, marks)
+
+
 def test_a_datum_that_fails_costs_the_others_nothing(launch: Launcher) -> None:
     body = f'case $PACH_DATUM_ID in b) {COPY}; minipach-next --error "no face\nin  it";; esac; . "$PFS/.env"; {COPY}'
     done, report = launch.reported(
