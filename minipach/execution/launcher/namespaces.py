@@ -7,7 +7,7 @@ import os
 import sys
 
 from minipach.execution.launcher.core import Failure, Suppress
-from minipach.execution.launcher.processes import PRCTL
+from minipach.execution.launcher.processes import LIBRARY, MACHINE, PRCTL
 from minipach.execution.launcher.runtime import Runtime, devices
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
@@ -19,14 +19,13 @@ def protect_devices():
     A sandbox binds the host's device files, and for root a command is their owner. A read-only mount refuses a change
     of the file; the device itself can be read and written as before. An ordinary user owns none of them.
     """
-    if os.getuid() != 0 or PRCTL is None:
+    if os.getuid() != 0 or LIBRARY is None:
         return
     import ctypes
 
-    library = ctypes.CDLL(None, use_errno=True)
-    mount = library.mount
+    mount = LIBRARY.mount
     mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
-    if library.unshare(NEW_MOUNTS) or mount(None, b"/", None, SLAVE | RECURSIVE, None):
+    if LIBRARY.unshare(NEW_MOUNTS) or mount(None, b"/", None, SLAVE | RECURSIVE, None):
         return  # a root without privileges: no sandbox can be made either
     for path in (*DEVICES, *devices()):
         flags = 0
@@ -44,16 +43,15 @@ def leave_abstract_sockets():
 
     The command and all that the launcher starts inherit it. They reach those that they make themselves.
     """
-    if PRCTL is None or sys.maxsize <= 1 << 32:
+    if LIBRARY is None or not MACHINE:
         return
     import ctypes
 
-    library = ctypes.CDLL(None, use_errno=True)
     rules = (ctypes.c_uint64 * 3)(0, 0, 1)  # LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
-    fd = library.syscall(444, rules, ctypes.c_size_t(ctypes.sizeof(rules)), 0)  # landlock_create_ruleset
+    fd = LIBRARY.syscall(444, rules, ctypes.c_size_t(ctypes.sizeof(rules)), 0)  # landlock_create_ruleset
     if fd >= 0:
-        if PRCTL(38, 1, 0, 0, 0) == 0:  # PR_SET_NO_NEW_PRIVS
-            library.syscall(446, fd, 0)  # landlock_restrict_self
+        if LIBRARY.prctl(38, 1, 0, 0, 0) == 0:  # PR_SET_NO_NEW_PRIVS
+            LIBRARY.syscall(446, fd, 0)  # landlock_restrict_self
         os.close(fd)
 
 
@@ -66,11 +64,11 @@ def refuse_sockets_of_machines():
 
     io_uring makes sockets that seccomp does not see, so that is refused, too. The command inherits this.
     """
-    if PRCTL is None or sys.maxsize <= 1 << 32 or os.uname().machine not in SOCKETS:
+    if PRCTL is None or MACHINE not in SOCKETS:
         return
     import ctypes
 
-    machine, socket, others = SOCKETS[os.uname().machine]
+    machine, socket, others = SOCKETS[MACHINE]
     load, equal, mask, give = 0x20, 0x15, 0x54, 0x06
     code = [  # (operation, value, label where it is equal, label where not); the next line where there is none
         (load, 4, "", ""),

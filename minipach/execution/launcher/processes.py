@@ -10,28 +10,27 @@ import sys
 from minipach.execution.launcher.core import Ended, Suppress
 
 
-def process_control():
-    """prctl(2), or None where there is none."""
+def linux_library():
+    """The C library where it has prctl(2), or None. A call lets no other thread run: this process has only one."""
     try:
         import ctypes
 
-        return ctypes.CDLL(None, use_errno=True).prctl
+        found = ctypes.PyDLL(None, use_errno=True)
+        return found if found.prctl and found.syscall else None
     except (ImportError, OSError, AttributeError):
         return None
 
 
-PRCTL = process_control()
-KEYCTL = {"x86_64": 250, "aarch64": 219}  # keyctl(2)'s number
+LIBRARY = linux_library()
+PRCTL = LIBRARY.prctl if LIBRARY is not None else None
+MACHINE = os.uname().machine if sys.maxsize > 1 << 32 else ""
+KEYCTL = {"x86_64": 250, "aarch64": 219}.get(MACHINE)  # keyctl(2)'s number
 
 
 def leave_keyring():
     """Have an empty session keyring: the one that was inherited may hold keys of the user, or of another datum."""
-    number = KEYCTL.get(os.uname().machine if sys.maxsize > 1 << 32 else "")
-    if number is not None:
-        with Suppress(ImportError, OSError, AttributeError):
-            import ctypes
-
-            ctypes.CDLL(None).syscall(number, 1, None)  # KEYCTL_JOIN_SESSION_KEYRING; refused: so it is to the command
+    if LIBRARY is not None and KEYCTL is not None:
+        LIBRARY.syscall(KEYCTL, 1, None)  # KEYCTL_JOIN_SESSION_KEYRING; refused: so it is to the command
 
 
 def adopt_orphans():

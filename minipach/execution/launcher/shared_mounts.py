@@ -23,7 +23,7 @@ from minipach.execution.launcher.namespaces import (
     NO_SUID,
     READ_ONLY,
 )
-from minipach.execution.launcher.processes import Started, leave_keyring, spawn
+from minipach.execution.launcher.processes import LIBRARY, MACHINE, Started, leave_keyring, spawn
 from minipach.execution.launcher.runtime import host_env
 
 OWN = ("/tmp", "/var/tmp", HOME, "/pfs", "/dev/shm", "/proc")  # what each datum has of its own
@@ -47,8 +47,10 @@ class Shared:
         import ctypes
 
         self.shows = set(named)
-        self.clone_number = CLONE[os.uname().machine if sys.maxsize > 1 << 32 else ""]
-        self.library = ctypes.CDLL(None, use_errno=True)
+        if LIBRARY is None:
+            raise OSError(errno.ENOSYS, "no Linux")
+        self.clone_number = CLONE[MACHINE]
+        self.library = LIBRARY
         self.library.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
         self.ctypes = ctypes
         self.size = launcher.run.limits.get("file-size")
@@ -196,7 +198,6 @@ class Shared:
             "setsid": True,
             "setsigdef": [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
         }
-        self.clone = self.ctypes.PyDLL(None, use_errno=True).syscall
         gc.disable()
         gc.freeze()
         self.channel.sendall(b"r")
@@ -228,7 +229,7 @@ class Shared:
             actions = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip((fds[0], fds[1], fds[3]), (1, 2, 0))]
             self._check(self.library.unshare(NEW_MOUNTS), "unshare")
             self._mount_folders()
-            pid = self.clone(self.clone_number, flags, 0, 0, 0, 0)
+            pid = self.library.syscall(self.clone_number, flags, 0, 0, 0, 0)
             if pid == 0:
                 self._first(words, env, workdir, fds, actions)
             self._check(self.library.setns(self.mounts, NEW_MOUNTS), "setns")  # gives the datum's mounts up
@@ -305,8 +306,10 @@ class Shared:
         fd = os.open("sys/user/max_user_namespaces", os.O_WRONLY, dir_fd=self.proc)  # of this namespace alone
         os.write(fd, b"0")
         os.close(fd)
+        drop = self.library.prctl
         for number in range(self.capabilities):
-            self._check(self.library.prctl(24, number, 0, 0, 0), "PR_CAPBSET_DROP")
+            if drop(24, number, 0, 0, 0):  # PR_CAPBSET_DROP
+                self._check(-1, "PR_CAPBSET_DROP")
         self._check(self.library.capset(*self.no_capability), "capset")
 
     def _spawn(self, words, env, actions):
