@@ -20,3 +20,10 @@ def test_children_find_our_programs_and_no_foreign_repository(tmp_path: Path, mo
     repo.commit()
     assert repo.head() is not None
     assert repo.git("annex", "version", "--raw")
+
+
+def test_malloc_keeps_its_memory_unless_the_user_has_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    env = child_environment()
+    assert (env["MALLOC_TRIM_THRESHOLD_"], env["MALLOC_MMAP_THRESHOLD_"]) == ("1", "4194304")
