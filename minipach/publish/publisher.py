@@ -58,7 +58,7 @@ def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) ->
     again = {s.name for s in added if s.name in state and state[s.name].id == s.id}
     replaced = [state[s.name] for s in (*added, *plan.of("remove")) if s.name in state]
     gone = {path: old.name for old in replaced for path in _paths_of(assessment, old, again=old.name in again)}
-    outputs = [(step, _outputs(assessment, step)) for step in added]
+    outputs = _all_outputs(assessment, added)
     existing = assessment.outputs
     for clash in clashes(((step.name, [f.path for f in files]) for step, files in outputs), existing - gone.keys()):
         raise UserError(clash_problem(assessment.path, clash, clash.other or writer(assessment, clash.there)))
@@ -107,15 +107,15 @@ def unpublished(assessment: Assessment, base: Base, message: str) -> str:
         UserError: Two datums write one path, or a result is not stored.
     """
     repo = assessment.repo
-    parts = []
+    steps = []
     for task in assessment.tasks:
         results = assessment.known.of(task.id)
         if not results:
             raise UserError(Problem("exp.no-result", assessment.path, f"{task.datum.name} has no result"))
         name = task.datum.name
         source = next((result for result in results if result.name == name), results[0])
-        step = PlannedDatum(name, task.id, "reuse", "computed before", task, source)
-        parts.append((name, _outputs(assessment, step)))
+        steps.append(PlannedDatum(name, task.id, "reuse", "computed before", task, source))
+    parts = [(step.name, files) for step, files in _all_outputs(assessment, steps)]
     for clash in clashes(((name, [f.path for f in files]) for name, files in parts), frozenset()):
         raise UserError(clash_problem(assessment.path, clash, clash.other))
     entries = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
@@ -208,9 +208,10 @@ def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: S
     large = _is_large(assessment, written)
     alone: list[tuple[str, str, Sequence[_Output]]] = []
     after: list[tuple[str, str]] = []
-    for step, files in written:
+    records = assessment.known.records_of([step.source for step, _ in written if step.source is not None])
+    for (step, files), record in zip(written, records, strict=True):
         assert step.source is not None
-        message = _record(assessment, base, step, files, job)
+        message = _record(assessment, base, step, record, files, job)
         # a record that is too long for its outputs has them from its commit
         if large and run_record.parse(message)[1].get("outputs"):
             _put(stream, files)  # into the commit that the publish began with
@@ -251,13 +252,15 @@ def _put(stream: Stream, files: Sequence[_Output]) -> None:
             stream.write(file.mode, file.data, file.path)
 
 
-def _record(assessment: Assessment, base: Base, step: PlannedDatum, files: Sequence[_Output], job: str) -> str:
-    """Return the record of one datum: that of its run, or a copy's own."""
+def _record(
+    assessment: Assessment, base: Base, step: PlannedDatum, record: str, files: Sequence[_Output], job: str
+) -> str:
+    """Return the record of one datum: that of its result's run, or a copy's own."""
     source, task = step.source, step.task
     assert source is not None and task is not None
     matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
     own = (source.name, source.dest, source.words, source.matches) == (step.name, task.dest, task.words, matches)
-    return assessment.known.record(source) if own else _copied_record(assessment, base, step, files, job)
+    return record if own else _copied_record(assessment, base, step, record, files, job)
 
 
 def _with_outputs(message: str, paths: Sequence[str]) -> str:
@@ -268,7 +271,9 @@ def _with_outputs(message: str, paths: Sequence[str]) -> str:
     return run_record.compose(subject, {**record, "minipach": ours})
 
 
-def _copied_record(assessment: Assessment, base: Base, step: PlannedDatum, files: Sequence[_Output], job: str) -> str:
+def _copied_record(
+    assessment: Assessment, base: Base, step: PlannedDatum, original: str, files: Sequence[_Output], job: str
+) -> str:
     """Return a record for what was computed under another name: rerunning it recomputes it under this one."""
     source, task = step.source, step.task
     assert source is not None and task is not None
@@ -279,7 +284,7 @@ def _copied_record(assessment: Assessment, base: Base, step: PlannedDatum, files
         "chain": [],
         "cmd": f"{launch_protocol.LAUNCH} {base.image_path} {run_record.escape_format(command)}",
         "dsid": base.dataset_id,
-        "exit": run_record.parse(assessment.known.record(source))[1].get("exit", 0),
+        "exit": run_record.parse(original)[1].get("exit", 0),
         "extra_inputs": [base.image_path],
         "inputs": [
             *launch_command.record_inputs(assessment.pipeline, [task], assessment.snapshots),
@@ -292,11 +297,16 @@ def _copied_record(assessment: Assessment, base: Base, step: PlannedDatum, files
     return run_record.compose(run_record.title(assessment.pipeline.name, [step.name]), record)
 
 
-def _outputs(assessment: Assessment, step: PlannedDatum) -> list[_Output]:
+def _all_outputs(assessment: Assessment, steps: Sequence[PlannedDatum]) -> list[tuple[PlannedDatum, list[_Output]]]:
+    """Return the files of the steps' results at their places."""
+    entries = assessment.known.files_of([step.source for step in steps if step.source is not None])
+    return [(step, _outputs(assessment, step, files)) for step, files in zip(steps, entries, strict=True)]
+
+
+def _outputs(assessment: Assessment, step: PlannedDatum, entries: Sequence[TreeEntry]) -> list[_Output]:
     """Return a result's files at their places for this datum: renamed, and links relocated where the depth differs."""
     source, task = step.source, step.task
     assert source is not None and task is not None
-    entries = assessment.known.files(source)
     links = [e.sha for e in entries if e.mode == SYMLINK]
     old_prefix = source.dest + "/" if source.dest else ""
     new_prefix = task.dest + "/" if task.dest else ""

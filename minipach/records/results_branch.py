@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -159,18 +159,26 @@ class StoredResults:
 
     def files(self, result: Result) -> list[TreeEntry]:
         """Return the files of a result, with paths relative to its `dest`."""
-        if result.tree is None:
-            return []
-        found: list[TreeEntry] = []
-        folders = [("", result.tree)]
-        while folders:  # through the one object reader: a process for each result would be most of a publish
-            prefix, tree = folders.pop()
-            for entry in parse_tree(self.repo.objects.read(tree) or b""):
-                if entry.mode == TREE:
-                    folders.append((f"{prefix}{entry.path}/", entry.sha))
-                else:
-                    found.append(TreeEntry(entry.mode, entry.sha, prefix + entry.path))
-        return sorted(found, key=lambda entry: entry.path)
+        return next(self.files_of([result]))
+
+    def files_of(self, results: Sequence[Result]) -> Iterator[list[TreeEntry]]:
+        """Yield the files of each result: a reading for each depth of so many results, not for each folder."""
+        for start in range(0, len(results), _AT_ONCE):
+            found: list[list[TreeEntry]] = [[] for _ in results[start : start + _AT_ONCE]]
+            level = [(files, "", r.tree) for files, r in zip(found, results[start:], strict=False) if r.tree]
+            while level:
+                below = []
+                # as a list: what is read beside must not come in between
+                trees = list(self.repo.objects.read_many([tree for _, _, tree in level]))
+                for (files, prefix, _), data in zip(level, trees, strict=True):
+                    for entry in parse_tree(data or b""):
+                        if entry.mode == TREE:
+                            below.append((files, f"{prefix}{entry.path}/", entry.sha))
+                        else:
+                            files.append(TreeEntry(entry.mode, entry.sha, prefix + entry.path))
+                level = below
+            for files in found:
+                yield sorted(files, key=lambda entry: entry.path)
 
     def paths(self, trees: Iterable[str]) -> dict[str, list[str]]:
         """Return the files below each of these trees, in no order: a reading for each depth, not for each tree."""
@@ -202,12 +210,19 @@ class StoredResults:
 
     def record(self, result: Result) -> str:
         """Return the message of a result's run record; "" if it has none."""
-        blob = result.record
-        if blob and blob not in self._records:
-            if len(self._records) >= _AT_ONCE:
+        return next(self.records_of([result]))
+
+    def records_of(self, results: Sequence[Result]) -> Iterator[str]:
+        """Yield the message of each result's run record, many read at once; "" for one that has none."""
+        for start in range(0, len(results), _AT_ONCE):
+            some = results[start : start + _AT_ONCE]
+            wanted = list(dict.fromkeys(r.record for r in some if r.record and r.record not in self._records))
+            if len(self._records) + len(wanted) > _AT_ONCE:
                 self._records.clear()
-            self._records[blob] = os.fsdecode(self.repo.objects.read(blob) or b"")
-        return self._records[blob] if blob else ""
+                wanted = list(dict.fromkeys(r.record for r in some if r.record))
+            read = self.repo.objects.read_many(wanted)
+            self._records |= {blob: os.fsdecode(data or b"") for blob, data in zip(wanted, read, strict=True)}
+            yield from [self._records[r.record] if r.record else "" for r in some]
 
     def forget(self) -> None:
         """Forget the results that were read. They are read again when asked for."""
