@@ -15,6 +15,7 @@ from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.publish import fold_results as fold_module
 from minipach.publish.fold_results import fold_results
+from minipach.records import results_branch as results_module
 from minipach.records.results_branch import StoredResults, folder_of
 from tests.fixtures.repos import Files, tree_of
 
@@ -373,3 +374,22 @@ def test_the_rest_is_folded_where_others_have_changed_a_part(repo: Files, monkey
 def tenth(name: str) -> str:
     """An id for a name."""
     return f"{name[0]}0" + "2" * 62
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_files_and_records_of_many_are_those_of_each(
+    repo: Files, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(results_module, "_AT_ONCE", at_once)
+    names = {f"{number}.png": f"{number:02x}" + "2" * 62 for number in range(5)}
+    pending(repo, "s1", *(described(repo, n, i, deep__er__a=n, z=n, **{n[0]: n}) for n, i in list(names.items())[:3]))
+    pending(repo, "s2", *(described(repo, n, i, b=n) for n, i in list(names.items())[3:4]))
+    pending(repo, "s3", described(repo, "4.png", names["4.png"]))
+    fold_results(repo)
+    known = StoredResults(repo)
+    results = [result for ident in names.values() for result in known.of(ident)]
+    results = [*results, *results]  # a record that was read is kept for a while
+    files = [[(e.path, repo.objects.read(e.sha)) for e in one] for one in known.files_of(results)]
+    first = [[(p, n.encode()) for p in (n[0], "deep/er/a", "z")] for n in list(names)[:3]]
+    assert files == [*first, [("b", b"3.png")], []] * 2
+    assert list(known.records_of(results)) == [*["record of s1"] * 3, "record of s2", "record of s3"] * 2
