@@ -81,3 +81,18 @@ def test_the_end_of_a_child_is_waited_for(script: str, code: int) -> None:
     child.stdin.close()
     assert ended_within(child, 600.0) and child.returncode == code
     child.stdout.close()
+
+
+def test_a_child_collects_garbage_again_once_it_has_imported_what_sets_run_with() -> None:
+    code = (
+        "import gc; gc.disable()\n"
+        "from minipach.executors.child_process import serve_all\n"
+        "serve_all(lambda request: {'collects': gc.isenabled(), 'leaves out': gc.get_freeze_count() > 0})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(b"{}\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"\n"
+        assert json.loads(child.stdout.readline()) == {"collects": True, "leaves out": True}
+        child.stdin.close()

@@ -5,6 +5,7 @@ Each worker pays for what this module imports: nothing of the scheduler.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    gc.disable()  # until `serve_all` has imported the rest
     from minipach.execution.run_set import stop_early
 
     serve_all(serve, stop_early)
