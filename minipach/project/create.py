@@ -11,7 +11,7 @@ from minipach.git.repo import Repo, need_identity
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, EDITED_FILES, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD
 from minipach.project.parameters import PARAMETERS
-from minipach.project.project import Project, find_project, is_marked
+from minipach.project.project import Project, check_encoding, find_project, is_marked
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
@@ -32,6 +32,7 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
         raise UserError(Problem("project.not-a-folder", str(folder), "a file, not a folder"))
+    check_encoding(folder)
     config = folder / ".datalad" / "config"
     _check_outside(folder)
     fresh = not config.is_file()

@@ -127,6 +127,21 @@ def is_marked(folder: Path) -> bool:
     return is_dataset(folder) and config.is_file() and bool(Repo(folder).config(f"{PROJECT_MARK}.version", str(config)))
 
 
+def check_encoding(root: Path) -> None:
+    """Check that the path of a project can be stored in texts: JSON and the job database have UTF-8 only.
+
+    Raises:
+        UserError: It has other bytes.
+    """
+    try:
+        os.fspath(root).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            Problem("project.path-not-utf8", str(root), "its path is not UTF-8", "rename the folder")
+        ) from None
+
+
 def _opened(root: Path) -> Project:
+    check_encoding(root)
     shared_modes.follow(Repo(root).config("core.sharedRepository"))
     return Project(root)

@@ -97,7 +97,7 @@ def _attempt(row: Sequence[Any]) -> Attempt | None:
     """
     job, datum, ident, kind, code, message, tries, seconds, cpu, memory, *more = row
     bytes_in, bytes_out, host, log, ended, started, began, finished, disk, forced, outside = more
-    if not is_moment(ended) or (started is not None and not is_moment(started)):
+    if not is_moment(ended) or not all(at is None or is_moment(at) for at in (started, began, finished)):
         return None
     took = Took(began or 0.0, finished or 0.0, seconds, cpu, memory, disk)
     result = DatumResult(0, _KINDS.get(kind, "failed"), code, message, None, took, bytes_in, bytes_out)

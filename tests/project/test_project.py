@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_no_project_begins_inside_another(root: Files) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line() -> None:
     with refused("project.create-failed", "/proc/x"):
         init_project(Path("/proc/x"))
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """The job database could not be opened there."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    with refused("project.path-not-utf8", folder):
+        init_project(folder)
+    assert not folder.exists()
+    dataset(folder)
+    with refused("project.path-not-utf8", folder):
+        find_project(folder)
 
 
 def test_without_a_mark_the_topmost_dataset_is_the_project(tmp_path: Path) -> None:
