@@ -27,6 +27,7 @@ from minipach.git.tree_entries import FILE
 from minipach.model.repo_layout import BUILD_REFS
 
 _BRANCH = "refs/heads/git-annex"
+_SYNCED = "refs/heads/synced/git-annex"
 _TRUST = "trust.log"
 _BUILD = f"{BUILD_REFS}locations"
 _LINE = re.compile(rb"(?P<time>[0-9]+(?:\.[0-9]+)?)s (?P<state>[01X]) (?P<uuid>.+)")
@@ -63,15 +64,15 @@ def note_present(repo: Repo, keys: Collection[str], remote: str = "") -> None:
 def places_on_branch(repo: Repo, keys: Sequence[str]) -> dict[str, set[str]]:
     """Return the ids of the repositories that have contents, for plain keys whose log on the branch says it plainly.
 
-    git-annex may know more than that: of a fetched branch that it has not merged yet. Keys are left out whose log
-    git-annex must read: it waits in the journal, or is unusual, or some repositories are not trusted as usual.
+    Keys are left out whose log git-annex must read: it waits in the journal, or is unusual. All are if a branch that
+    was fetched is not merged yet, or some repositories are not trusted as usual.
     """
     try:
         folder = git_folder(repo.path)
         parent = read_ref(folder, _BRANCH)
     except UnsureError:
         return {}
-    if parent is None:
+    if parent is None or _has_unmerged(repo, parent):
         return {}
     journals = [folder / "annex" / name for name in ("journal", "journal-private")]
     waiting: set[str] = set()
@@ -84,6 +85,13 @@ def places_on_branch(repo: Repo, keys: Sequence[str]) -> dict[str, set[str]]:
     logs = repo.objects.read_many([f"{parent}:{log_path(key)}" for key in asked])
     read = {key: _present_in(log or b"") for key, log in zip(asked, logs, strict=True)}
     return {key: places for key, places in read.items() if places is not None}
+
+
+def _has_unmerged(repo: Repo, commit: str) -> bool:
+    """Return whether another clone's branch is here that this commit of the branch does not contain."""
+    others = [ref for ref in repo.refs("refs/remotes/") if ref.endswith("/git-annex")]
+    others += [ref for ref in repo.refs(_SYNCED) if ref == _SYNCED]
+    return bool(others) and bool(repo.git("for-each-ref", f"--no-merged={commit}", "--count=1", *others))
 
 
 def _present_in(log: bytes) -> set[str] | None:

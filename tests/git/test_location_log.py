@@ -231,5 +231,20 @@ def test_the_branch_says_what_git_annex_says(repo: Files) -> None:
     assert location_log._present_in(b"2s 0 a\n1s 1 a\n3s X b\n1.5s 1 c\n") == {"c"}
 
 
+@pytest.mark.parametrize("ref", ["refs/remotes/lab/git-annex", "refs/heads/synced/git-annex"])
+def test_a_branch_that_is_not_merged_yet_may_say_otherwise(repo: Files, tmp_path: Path, ref: str) -> None:
+    """Another clone has dropped the content from a store."""
+    key = key_of(1)
+    present(repo, key, OTHER)
+    other = Files(tmp_path / "other")
+    repo.git("clone", "--quiet", ".", str(other.path))
+    other.git("annex", "init", "--quiet")
+    present(other, key, OTHER, "0")
+    repo.git("fetch", "--quiet", str(other.path), f"git-annex:{ref}")
+    assert places_on_branch(repo, [key]) == {}
+    take_in_locations(repo)
+    assert places_on_branch(repo, [key]) == {key: set()} and here(repo, key) == []
+
+
 def test_without_a_branch_git_annex_is_asked(tmp_path: Path) -> None:
     assert places_on_branch(Files.create(tmp_path / "plain"), [key_of(1)]) == {}
