@@ -205,6 +205,9 @@ def need_number(found: Surroundings) -> str:
 
 def need_commit(found: Surroundings) -> str:
     """Return the commit that gets the statuses. Raises UserError."""
+    if not found.commit:
+        problem = "no variable of a CI names a commit (GITHUB_SHA, CI_COMMIT_SHA, BITBUCKET_COMMIT, GIT_COMMIT)"
+        raise UserError(Problem("ci.no-commit", "--commit", problem, "add --commit SHA"))
     if not _COMMIT.fullmatch(found.commit):
         raise UserError(Problem("ci.no-commit", "--commit", "not a commit in 40 hex digits", "add --commit SHA"))
     return found.commit

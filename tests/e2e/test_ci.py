@@ -99,6 +99,32 @@ def test_a_content_that_no_remote_has(study: Study, forge: FakeForge, tmp_path: 
     assert content["keys"] - content["reachable"] == 1 and content["missing"][0]["repo"] == "images"
 
 
+def test_each_store_is_asked_for_what_it_should_have(study: Study, forge: FakeForge, tmp_path: Path) -> None:
+    copy = study.duplicate(tmp_path / "copy")
+    for name in ("one", "two", "other"):
+        assert copy.minipach("store", "add", name, "--dir", str(tmp_path / name)).code == 0
+        assert copy.minipach("push", name).code == 0
+    assert copy.minipach("store", "remove", "other", "--here").code == 0
+
+    def stores() -> tuple[str, dict[str, tuple[int, int, int]]]:
+        done = ci(copy, forge, "status", "--dry-run", "--json").json
+        assert done["content"]["keys"] == done["content"]["reachable"] == 3
+        rows = {
+            row["store"]: (row["expected"], row["confirmed"], len(row["not_asked"]))
+            for row in done["content"]["stores"]
+        }
+        return done["statuses"][1]["text"].partition("; ")[2], rows
+
+    text, rows = stores()
+    assert text == "one confirms 3 of 3; other not asked; two confirms 3 of 3"
+    assert rows["one"] == rows["two"] == (3, 3, 0) and rows["other"][:2] == (0, 0) and rows["other"][2] > 0
+    (lost, *_) = (path for path in (tmp_path / "two").rglob("*") if path.is_file())
+    lost.parent.chmod(0o755)
+    lost.unlink()
+    text, rows = stores()
+    assert rows["two"] == (3, 2, 0) and text.endswith("two confirms 2 of 3")
+
+
 @pytest.mark.parametrize(
     ("words", "env", "said"),
     [
@@ -110,7 +136,8 @@ def test_a_content_that_no_remote_has(study: Study, forge: FakeForge, tmp_path: 
         (["comment", "--base", "HEAD"], {"GITHUB_TOKEN": "wrong"}, "answered 401 (Bad credentials)"),
         (["comment", "--base", "HEAD", "--api", "http://forge.example.org"], {}, "without encryption"),
         (["comment", "--base", "HEAD", "--pr", "8"], {}, "answered 404 (Not Found)"),
-        (["status"], {}, "not a commit in 40 hex digits"),
+        (["status"], {}, "GITHUB_SHA, CI_COMMIT_SHA"),
+        (["status", "--commit", "main"], {}, "not a commit in 40 hex digits"),
         (["status", "--commit", SHA], {"GITHUB_ACTIONS": ""}, "--forge: not known here"),
     ],
 )

@@ -11,4 +11,5 @@ git config "branch.$BRANCH.remote" origin
 git config "branch.$BRANCH.merge" "refs/heads/$BRANCH"
 datalad get --no-data --recursive .
 minipach pull origin
-if [ -n "${MINIPACH_STORE:-}" ]; then minipach store add "$MINIPACH_STORE"; fi
+# the names of stores, with blanks between them
+for store in ${MINIPACH_STORE:-}; do minipach store add "$store"; done
