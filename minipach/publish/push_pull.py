@@ -42,6 +42,7 @@ from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, quoted, suggest
 
 Notify = Callable[[str], None]
+_NAMED = 3  # repos in a line that names some
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
 _LOCKED = ("cannot lock ref", "failed to update ref")  # another push is at it
 _LATE = ("fetch first", "non-fast-forward", "stale info", "cannot lock ref", "failed to update ref")
@@ -118,9 +119,11 @@ def push(
             raise UserError(unconfirmed_problem(project, one))
         notify(str(unconfirmed_problem(project, one)))
     found: list[RepoExchange] = []
+    left: list[str] = []
     for path, repo in _repos(project):
         remote = "" if store else remote_for(repo, target)
         if store is None and not remote:
+            left.append(path)
             continue
         for one in known.values() if store is None else (store,):  # repos that came later get the store, too
             if not plan:
@@ -144,7 +147,16 @@ def push(
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to push to"
         fix = suggest(target or "origin", names) if names else "git remote add origin URL, or minipach store add NAME"
         raise UserError(Problem("push.no-remote", target or "push", what, fix))
+    if left:
+        notify(str(_left_here(project, left, target or "origin")))
     return found
+
+
+def _left_here(project: Project, left: Sequence[str], remote: str) -> Problem:
+    """Return the problem of repos that a push leaves out."""
+    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+    fix = f"git -C {quoted(project.root / left[0])} remote add {remote} URL"
+    return Problem("push.left-here", ", ".join(left[:_NAMED]) + more, f"nothing is sent: no remote {remote}", fix)
 
 
 def send(

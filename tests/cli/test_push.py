@@ -50,3 +50,12 @@ def test_repos_that_no_schedule_works_on_go_at_once(shared: Study) -> None:
         waits.join(300)
         assert [one.code for one in done] == [0]  # type: ignore[attr-defined]
     assert set(map(tuple, states(shared, "push", "origin").values())) == {()}
+
+
+def test_repos_without_a_remote_are_named(shared: Study, tmp_path: Path) -> None:
+    copy = shared.duplicate(tmp_path / "copy")
+    copy.git("edges", "remote", "remove", "origin")
+    done = copy.minipach("push", "--plan")
+    assert done.code == 0 and done.reports("push.left-here", "edges", f"git -C {copy.root / 'edges'} remote add origin")
+    assert [line.split()[0] for line in done.out.splitlines()[1:]] == ["images", "."]
+    assert not shared.minipach("push", "--plan").reports("push.left-here")
