@@ -10,6 +10,7 @@ import fnmatch
 import json
 import os
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from minipach.records.results_branch import Result, from_json
 from minipach.storage.special_remotes import described, identity_in
 from minipach.storage.store import Store, stores_in
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many, quoted, suggest
+from minipach.support.text import many, printable, quoted, suggest
 from minipach.support.validation import InvalidError, parse_object
 
 Notify = Callable[[str], None]
@@ -366,30 +367,47 @@ def _options(store: Store) -> list[str]:
 
 
 def write_report(folder: Path, word: str, found: Collection[ErasedData], *, dry: bool) -> Path:
-    """Write the report, and beside it the paths of each repo; return the report."""
+    """Write the report, and beside it the paths of each repo for its commands; return the report."""
     folder.mkdir(parents=True)
     lists = {}
     for number, here in enumerate(found):
         lists[here.repo] = folder / f"paths-{number}"
-        lists[here.repo].write_bytes(b"".join(os.fsencode(path) + b"\n" for path in sorted(here.paths)))
+        lists[here.repo].write_bytes(b"".join(_line_for_filter(path) for path in sorted(here.paths)))
+    first = next(iter(found))
+    listed = b"".join(b":(top,literal)" + os.fsencode(path) + b"\0" for path in sorted(first.paths))
+    (folder / "pathspecs").write_bytes(listed)
     file = folder / "report.md"
     file.write_text(_report(word, found, lists, dry=dry), errors="surrogateescape")
     return file
 
 
+def _line_for_filter(path: str) -> bytes:
+    """Return the line of `git filter-repo --paths-from-file` that means this path alone, whatever its name is.
+
+    Such a file has one path a line, and `==>`, `glob:` and `regex:` in it mean more than a name.
+    """
+    name = os.fsencode(path)
+    if not re.search(rb"[\r\n]|==>", name):
+        return b"literal:" + name + b"\n"
+    escaped = re.escape(name).replace(b"\\\n", rb"\n").replace(b"\\\r", rb"\r").replace(b"==>", b"=[=]>")
+    return b"regex:^" + escaped + rb"\Z" + b"\n"
+
+
 def _report(word: str, found: Collection[ErasedData], lists: Mapping[str, Path], *, dry: bool) -> str:
     """Return the report in Markdown: what went, what stays, and how to remove that, too."""
-    lines = [f"# Erasure of {word}", ""]
+    lines = [f"# Erasure of {printable(word)}", ""]
     lines += ["Nothing was changed: this is what would be erased.", ""] if dry else []
     for here in found:
         lines += [f"## {here.repo}", ""]
         lines += [f"- files, at any commit: {len(here.paths)}", f"- contents to erase: {len(here.keys)}"]
-        lines += [f"- results computed from it: {', '.join(sorted(here.results))}"] if here.results else []
+        lines += (
+            [f"- results computed from it: {', '.join(map(printable, sorted(here.results)))}"] if here.results else []
+        )
         lines += [f"- dropped from {place}: {number}" for place, number in here.dropped.items()]
         lines += [f"- kept, since other files have the same content: {key}" for key in sorted(here.shared)]
-        lines += [f"- not erased: {problem}" for problem in here.left]
-        lines += [f"  - when it can be reached: `{command}`" for command in dict.fromkeys(here.commands)]
-        lines += [f"- in git itself, so still in the history: {path}" for path in sorted(here.in_git)]
+        lines += [f"- not erased: {printable(problem)}" for problem in here.left]
+        lines += [f"  - when it can be reached: `{printable(command)}`" for command in dict.fromkeys(here.commands)]
+        lines += [f"- in git itself, so still in the history: {printable(path)}" for path in sorted(here.in_git)]
         lines.append("")
     lines += [
         "## What remains",
@@ -401,7 +419,8 @@ def _report(word: str, found: Collection[ErasedData], lists: Mapping[str, Path],
         "",
     ]
     first = next(iter(found)).repo
-    words = f"rm -r --ignore-unmatch --pathspec-from-file={quoted(lists[first])}"
+    listed = quoted(lists[first].with_name("pathspecs"))
+    words = f"rm -r --ignore-unmatch --pathspec-file-nul --pathspec-from-file={listed}"
     lines += [
         f"   `git -C {quoted(first)} {words}`",
         "",

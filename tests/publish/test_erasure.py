@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -153,6 +156,31 @@ def test_a_remote_that_git_annex_cannot_speak_to_stops_nothing(root: Files, raw:
     erase(project, [found], "raw:sub-1", quiet)
     assert contents(raw.path / ".git/annex") == {b"blank", b"ten"} == contents(tmp_path / "disk")
     assert any(" in away (" in line for line in found.left)
+
+
+_HOSTILE = ("glob:*", "*", ":(glob)*", "line\nbreak", "a==>b", "#note", "regex:.", "literal:x", "end\r", "a.b\n+")
+
+
+@pytest.mark.parametrize("name", _HOSTILE)
+def test_the_commands_of_the_report_remove_the_named_file_alone(root: Files, raw: Files, name: str) -> None:
+    """A name may look like a pattern: `git rm` and `git filter-repo` must not take it for one."""
+    for other in (*_HOSTILE, "line", "break", "other"):
+        raw.put(other, other)
+    raw.commit()
+    project = find_project(root.path)
+    pattern = "".join(f"[{char}]" if char in "*?[" else char for char in name)
+    found = find(project, f"raw:{pattern}")
+    report = write_report(root.path / "report", f"raw:{pattern}", found, dry=True)
+    assert report.read_text().splitlines()[1] == "", "a line break in a name begins no line"
+    command = next(line.strip("` ") for line in report.read_text().splitlines() if " rm -r " in line)
+    before = set(os.fsdecode(raw.git("ls-files", "-z")).split("\0"))
+    subprocess.run(command, shell=True, cwd=root.path, check=True, capture_output=True)
+    assert before - set(os.fsdecode(raw.git("ls-files", "-z")).split("\0")) == {name}
+    (line,) = (root.path / "report/paths-0").read_bytes().splitlines()
+    kind, _, value = os.fsdecode(line).partition(":")
+    assert kind in ("literal", "regex") and "==>" not in value, "git filter-repo reads it so"
+    matches = {one for one in before if (one == value if kind == "literal" else re.search(value, one))}
+    assert matches == {name}
 
 
 @pytest.mark.parametrize("word", ["raw", "raw:", "raw:sub-3", "nowhere:x"])
