@@ -111,6 +111,12 @@ HONOURED = frozenset(
 )
 HONOURED_PREFIXES = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_", "GIT_TRACE")
 
+# `git merge` as minipach needs it, whatever merge.ff, merge.autoStash and branch.NAME.mergeOptions say: a merge that is
+# left without a commit, or without its second parent, would be reported as one
+_WHOLE = ("merge", "--quiet", "--commit", "--no-squash", "--no-autostash")
+FAST_FORWARD = (*_WHOLE, "--ff-only")
+MERGE = (*_WHOLE, "--ff", "--no-edit")
+
 # Settings of every git process that minipach starts by itself: what git prints, and what it does besides.
 PLUMBING: tuple[tuple[str, str], ...] = (
     ("core.quotePath", "false"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from minipach.git.checkout import dirty_paths
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, is_dataset
+from minipach.git.settings import FAST_FORWARD
 from minipach.git.tree_entries import GITLINK
 from minipach.model import run_record
 from minipach.model.repo_layout import INPUTS
@@ -74,7 +75,7 @@ def _follow(there: Repo, source: Path, old: str, new: str) -> None:
         if not there.succeeds(*fetch, branch):
             there.git(*fetch)  # no annex
         if there.succeeds("merge-base", "--is-ancestor", old, new):
-            there.git("merge", "--quiet", "--ff-only", new)  # stays on its branch, if it is on one
+            there.git(*FAST_FORWARD, new)  # stays on its branch, if it is on one
         else:
             there.git("checkout", "--quiet", "--detach", new)
     except GitError:

@@ -19,6 +19,7 @@ from typing import Any
 
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, annex, is_dataset
+from minipach.git.settings import FAST_FORWARD, MERGE
 from minipach.git.tree_entries import GITLINK
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
@@ -467,20 +468,19 @@ def bring(repo: Repo, remote: str, notify: Notify) -> None:
     if there is None or here is None or repo.succeeds("merge-base", "--is-ancestor", there, here):
         return
     if repo.succeeds("merge-base", "--is-ancestor", here, there):
-        repo.git("merge", "--quiet", "--ff-only", there)
+        repo.git(*FAST_FORWARD, there)
         notify(f"{branch} moved to {there[:12]} of {remote}")
         return
     subjects = repo.line("log", "--format=%s", f"{there}..{here}").splitlines()
     problem = f"{branch} and {remote}/{branch} have diverged"
     if not all(subject.startswith((SUBJECT, RECORD)) for subject in subjects):
-        fix = f"git -C {quoted(repo.path)} pull --no-rebase {remote}"
-        raise UserError(Problem("pull.diverged", "", problem, fix))
+        raise UserError(Problem("pull.diverged", "", problem, "minipach sync"))
     try:
-        repo.git("merge", "--quiet", "--no-edit", "-m", f"{SUBJECT}merge {remote}", there)
+        repo.git(*MERGE, "-m", f"{SUBJECT}merge {remote}", there)
     except GitError:
         repo.git("merge", "--abort", ok=(0, 128))
         problem += ", and git can't merge them"
-        raise UserError(Problem("pull.diverged", "", problem, "see docs/howto-together.md")) from None
+        raise UserError(Problem("pull.diverged", "", problem, "minipach sync")) from None
     notify(f"{branch} merged with {there[:12]} of {remote}")
 
 

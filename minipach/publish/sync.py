@@ -16,9 +16,10 @@ from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, is_dataset, private_index
-from minipach.git.tree_entries import GITLINK, TreeEntry, parse_ls_tree
+from minipach.git.settings import MERGE
+from minipach.git.tree_entries import FILE, GITLINK, TreeEntry, parse_ls_tree
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import FOLDER, INPUTS
+from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, INPUTS
 from minipach.project.project import Project
 from minipach.publish import results_exchange
 from minipach.publish.installed_inputs import follow_branches, heads
@@ -31,6 +32,7 @@ from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import quoted
 
 Side = Literal["ours", "theirs"]
+_BY_SECTION = (".gitmodules", DATALAD_CONFIG)
 _EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git's empty tree
 
 
@@ -160,14 +162,23 @@ def _ordinary_merge(repo: Repo, remote: str, there: str) -> None:
     """Merge a dataset with data as git does, with the user's own settings and hooks."""
     if repo.resolve("MERGE_HEAD"):
         raise UserError(Problem("sync.merging", "", "a merge is unfinished", f"git -C {quoted(repo.path)} status"))
+    if changed := _changed_here(repo, there):  # git refuses, too, but leaves pointers of git-annex in their place
+        raise InTheWay(changed)
     try:
-        repo.git("merge", "--quiet", "--no-edit", "-m", f"{SUBJECT}merge {remote}", there)
+        repo.git(*MERGE, "-m", f"{SUBJECT}merge {remote}", there)
     except GitError as error:
         files = os.fsdecode(repo.git("diff", "--name-only", "-z", "--diff-filter=U", ok=(0, 1))).split("\0")
         repo.git("merge", "--abort", ok=(0, 128))
         shown = ", ".join(file for file in files[:3] if file) or error.reason
         fix = f"git -C {quoted(repo.path)} pull --no-rebase {remote}, which shows the conflicts"
         raise UserError(Problem("sync.conflict", "", f"git can't merge: {shown}", fix)) from None
+
+
+def _changed_here(repo: Repo, there: str) -> list[str]:
+    """Return files with uncommitted changes that a merge would write to."""
+    here = repo.git("diff", "--name-only", "-z", "HEAD") + repo.git("ls-files", "--others", "-z")
+    theirs = repo.git("diff", "--name-only", "-z", f"HEAD...{there}", ok=(0, 128))
+    return sorted(os.fsdecode(path) for path in set(here.split(b"\0")) & set(theirs.split(b"\0")) if path)
 
 
 def _pipeline_tree(repo: Repo, here: str, there: str, take: Side | None) -> str:
@@ -211,12 +222,16 @@ def _own(repo: Repo, commit: str) -> list[TreeEntry]:
 
 def _merged(repo: Repo, sides: Iterable[str], take: Side | None) -> str:
     """Return the tree of a three-way merge of trees (base, ours, theirs). Raises UserError on a conflict."""
-    base, ours, theirs = sides
+    base, ours, theirs = sides = tuple(sides)
     root = repo.commit_tree(base, "base\n", [])
     commits = [repo.commit_tree(tree, "side\n", [root]) for tree in (ours, theirs)]
     out = repo.git("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *commits, ok=(0, 1))
     tree, *files = os.fsdecode(out).split("\0")
     conflicts = list(dict.fromkeys(file for file in files if file))
+    for file in set(_BY_SECTION).intersection(conflicts):
+        if (settings := _merged_settings(*(repo.objects.read(f"{side}:{file}") or b"" for side in sides))) is not None:
+            tree = _changed(repo, tree, (), [TreeEntry(FILE, repo.hash_blob(settings), file)])
+            conflicts.remove(file)
     if not conflicts:
         return tree
     if take is None:
@@ -225,6 +240,31 @@ def _merged(repo: Repo, sides: Iterable[str], take: Side | None) -> str:
     side = ours if take == "ours" else theirs
     kept = {e.path: e for e in repo.ls_tree(side, *(f":(top,literal){path}" for path in conflicts), recursive=True)}
     return _changed(repo, tree, set(conflicts) - kept.keys(), list(kept.values()))
+
+
+def _merged_settings(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
+    """Return the merge of files of settings, section by section; None: both sides changed one section.
+
+    git merges lines, and finds a conflict where both have added a section at the end.
+    """
+    old, here, there = map(_sections, (base, ours, theirs))
+    merged = []
+    for header in dict.fromkeys((*here, *there)):
+        before, one, other = (side.get(header, b"") for side in (old, here, there))
+        if one != other and before not in (one, other):
+            return None
+        merged.append(other if one == before else one)
+    return b"".join(merged)
+
+
+def _sections(text: bytes) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    header = b""
+    for line in text.splitlines():
+        if line.startswith(b"["):
+            header = line.strip()
+        found[header] = found.get(header, b"") + line + b"\n"
+    return found
 
 
 def _changed(repo: Repo, treeish: str, gone: Iterable[str], put: Iterable[TreeEntry]) -> str:

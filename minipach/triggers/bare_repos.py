@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minipach.git.git_error import GitError
 from minipach.git.repo import Repo, is_dataset
+from minipach.git.settings import FAST_FORWARD
 from minipach.project.project import Project
 from minipach.publish.results_exchange import take_places
 from minipach.scheduling.events import Message, Reporter
@@ -106,7 +107,7 @@ def _forward(repo: Repo, remote: str) -> str:
     before = repo.head()
     if there is None or (before and repo.succeeds("merge-base", "--is-ancestor", there, before)):
         return ""
-    repo.git("merge", "--quiet", "--ff-only", there)
+    repo.git(*FAST_FORWARD, there)
     return f"{branch} moved to {there[:12]}"
 
 

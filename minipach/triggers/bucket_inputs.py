@@ -17,6 +17,7 @@ from minipach.git.child_environment import entered, own_environment
 from minipach.git.git_error import GitError
 from minipach.git.network import unattended
 from minipach.git.repo import Repo, is_dataset
+from minipach.git.settings import MERGE
 from minipach.model.messages import SUBJECT
 from minipach.project.lock import project_lock
 from minipach.project.problems import absent
@@ -237,7 +238,7 @@ def _import(repo: Repo, one: BucketInput, key: Credentials) -> int:
     paths = [os.fsdecode(path) for path in changed.split(b"\0") if path and path != commit.encode()]
     message = f"{SUBJECT}import from {one.place.name}"
     try:
-        repo.git("merge", "--quiet", "--no-edit", "--allow-unrelated-histories", "-m", message, commit)
+        repo.git(*MERGE, "--allow-unrelated-histories", "-m", message, commit)
     except GitError:
         repo.git("merge", "--abort", ok=(0, 128))
         fix = f"git -C {quoted(repo.path)} merge --allow-unrelated-histories {commit[:12]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minipach.publish import sync
 from tests.fixtures.projects import Study, run
 
 RUN = 'cat "$images" > "$PFS/out/$(basename "$images")"\n'
@@ -100,6 +101,55 @@ def test_data_that_both_changed(pair: tuple[Study, Study]) -> None:
     assert two.git("images", "rev-parse", "HEAD") == before
     assert two.git("images", "status", "--porcelain") == ""
     assert two.read("images/a.txt") == b"two\n"
+
+
+@pytest.mark.slow
+def test_both_add_a_dataset(pair: tuple[Study, Study]) -> None:
+    """git finds a conflict in `.gitmodules` there, since both have added a section at its end."""
+    for study, name in zip(pair, ("red", "blue"), strict=True):
+        study.ok("datalad", "create", "-d", ".", name)
+        git(study.root, "init", "-q", "--bare", str(study.root.parent / "remote" / name))
+        assert outcomes(study)["."] == ("ahead" if name == "red" else "merged")
+    outcomes(pair[0])
+    for study in pair:
+        names = study.git(".", "config", "-f", ".gitmodules", "--get-regexp", "path").split()[1::2]
+        assert sorted(names) == ["blue", "images", "red", "up"]
+        assert study.git(".", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "merged"),
+    [
+        (b'[a "1"]\n\tx = 1\n[b]\n', b'[a "1"]\n\tx = 2\n', b'[a "1"]\n\tx = 2\n[b]\n'),
+        (b"[b]\n", b'[a "1"]\n\tx = 1\n[c]', b"[b]\n[c]\n"),
+        (b'[a "1"]\n\tx = 3\n', b'[a "1"]\n\tx = 2\n', None),
+        (b"", b'[a "1"]\n\tx = 2\n', None),
+    ],
+)
+def test_settings_are_merged_by_section(ours: bytes, theirs: bytes, merged: bytes | None) -> None:
+    assert sync._merged_settings(b'[a "1"]\n\tx = 1\n', ours, theirs) == merged
+
+
+@pytest.mark.slow
+def test_settings_of_the_user_leave_no_merge_undone(pair: tuple[Study, Study]) -> None:
+    one, two = pair
+    branch = two.git("images", "branch", "--show-current")
+    two.git("images", "config", "merge.ff", "only")
+    two.git("images", "config", f"branch.{branch}.mergeOptions", "--no-commit --squash")
+    one.put("images/c.txt", "c\n")
+    two.put("images/d.txt", "d\n")
+    outcomes(one)
+    assert outcomes(two)["images"] == "merged"
+    assert len(two.git("images", "show", "-s", "--format=%P").split()) == 2
+    assert two.git("images", "status", "--porcelain") == ""
+    one.put("images/a.txt", "one\n")
+    two.put("images/e.txt", "e\n")
+    outcomes(one, "--no-push")
+    outcomes(one)
+    two.put("images/a.txt", "not saved\n", save=False)
+    done = two.minipach("sync", "--json")
+    codes = {row["repo"]: [problem["code"] for problem in row["problems"]] for row in done.json["repos"]}
+    assert codes["images"] == ["sync.uncommitted"] and (two.root / "images/a.txt").read_text() == "not saved\n"
 
 
 @pytest.mark.slow
