@@ -18,7 +18,8 @@ UNPROTECTED, PROTECTED, PRIVATE = range(3)  # what becomes of a file of ours: co
 class Placed(dict):
     """The files that lie in all trees.
 
-    mounts: {target: source} of the files that the runtime mounts at an empty one; None: it does not · copied: bytes
+    mounts: {target: source} of the files that the runtime mounts at an empty one; None: it does not · copied: bytes ·
+    folders: those that are no link
     """
 
     def __init__(self):
@@ -27,6 +28,7 @@ class Placed(dict):
         self.most = 0
         self.odd = ""
         self.copied = 0
+        self.folders = set()
 
     def begin(self, odd, most=MOST_MOUNTS):
         """Begin with another datum. odd: characters of paths that the runtime can't mount; None: it mounts no files."""
@@ -35,6 +37,7 @@ class Placed(dict):
         self.mounts = {} if odd is not None else None
         self.odd = odd or ""
         self.copied = 0
+        self.folders.clear()
 
     def mount(self, source, target):
         """Have a large file mounted that can't be linked, being on another disk or another user's. Whether it is."""
@@ -60,7 +63,6 @@ class Tree:
         self.protects = protects  # how: hard links can be handed out only where they are PROTECTED
         self.is_repo = not folder.endswith("/.") and os.path.lexists(os.path.join(folder, ".git"))
         self._names = None
-        self._checked = set()
 
     def lay_out(self, path, target, rename, keep=None, nested=True):
         """Place what is at `path` ("" is everything) below the folder `target`, each at rename(its path).
@@ -175,11 +177,11 @@ class Tree:
     def _make_folder(self, target):
         """The folder of a target; not through a link, which another match may have put there. Raises Fault."""
         folder = os.path.dirname(target)
-        if folder not in self._checked:
+        if folder not in self.placed.folders:
             if os.path.realpath(folder) != folder:
                 what = "a file lies below what is a symbolic link in another match"
                 raise Fault(f"{self.folder}: {what}: {shown(target)}")
-            self._checked.add(folder)
+            self.placed.folders.add(folder)
         os.makedirs(folder, exist_ok=True)
 
     def _is_there(self, name, target):

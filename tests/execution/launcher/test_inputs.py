@@ -265,3 +265,23 @@ def test_the_options_by_which_others_mount(launch: Launcher, far: Path, tmp_path
     assert not placed.mount(str(launch.dataset / "inputs/images/s/a"), str(tmp_path / "third")), "it is small"
     assert placed.mounts == {str(tmp_path / "target"): str(content)}
     assert not log.exists()
+
+
+def test_a_folder_of_the_datum_before_may_be_a_link_now(launch: Launcher, tmp_path: Path) -> None:
+    """Folders are looked at once for each datum: what the one before had there is another file's by then."""
+    module = script_module()
+    (tmp_path / "data/d").mkdir(parents=True)
+    (tmp_path / "data/d/a").write_text("a")
+    pfs, outside = tmp_path / "pfs", tmp_path / "outside"
+    pfs.mkdir()
+    outside.mkdir()
+    placed = module.Placed()
+    tree = module.Tree(f"{tmp_path}/data/.", module.UNPROTECTED, placed)
+    placed.begin(None)
+    tree.lay_out("d/a", str(pfs), lambda name: name)
+    shutil.rmtree(pfs / "d")
+    (pfs / "d").symlink_to(outside)
+    placed.begin(None)
+    with pytest.raises(module.Fault, match="symbolic link in another match"):
+        tree.lay_out("d/a", str(pfs), lambda name: name)
+    assert not list(outside.iterdir())
