@@ -41,7 +41,7 @@ def egress(
 
     here: Here = context.obj
     project = here.project()
-    where = place if place is None or "://" in place else str((here.directory / Path(place)).absolute())
+    where = place if not place or "://" in place else str((here.directory / Path(place)).absolute())
     with project_lock(project.local.lock, wait=wait, notify=say):
         done = send(project, pipeline, where)
     if as_json:

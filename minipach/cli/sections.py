@@ -151,6 +151,8 @@ def _reported(command: str, arguments: Sequence[str]) -> Iterator[None]:
         if text is None or type(error).__name__ == "NoArgsIsHelpError":
             raise
         message = re.sub(r"\. Did you mean (.+)\?$", r" (similar: \1)", text().rstrip("."))
+        message = re.sub(r"[.:]\s*\n\s*", ": ", message)  # choices stand in lines of their own
+        message = re.sub(r"\s*\n\s*", " ", message)
         message = message.replace(": Value error, ", ": ")  # pydantic's word, which says nothing to people
         problem = Problem("option.not-understood", command, message[:1].lower() + message[1:], f"see {command} --help")
         report([problem], as_json=as_json)

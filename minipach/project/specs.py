@@ -186,6 +186,8 @@ class ProjectSpecs:
         if repo == ALL:
             return True
         where = self.root / repo
+        if os.path.isabs(repo):  # the root would not count
+            return False
         if reserved_in_data(repo.split("/", 1)[0]) or is_dataset(where):
             return False
         if any(repo.startswith(f"{path}/") for path in pipelines):

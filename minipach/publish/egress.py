@@ -106,7 +106,7 @@ def egress(project: Project, name: str, place: str | None) -> Exported:
     if place is not None:
         if place != place.encode("utf-8", "replace").decode():
             raise UserError(Problem("egress.unusable", place, "no UTF-8", "name a folder in UTF-8"))
-        return _export(project, path, place)
+        return _export(project, path, _place_of(place))
     repo = Repo(project.root / path)
     repo.git("config", "--local", _CONFIRMED, asked)
     done = _export(project, path, _place_of(asked))
@@ -226,7 +226,18 @@ def _place_of(url: str) -> str:
     return url.removeprefix("file://")
 
 
+def _check_folder(project: Project, place: str) -> None:
+    """Check that files at a place are not among those of the project. UserError: they would be."""
+    if "://" in place:
+        return
+    there, root = Path(place).resolve(), project.root.resolve()
+    if place == "" or there == root or root in there.parents or there in root.parents:
+        problem = "it is in the project, or above it"
+        raise UserError(Problem("egress.unusable", place or "''", problem, "name a folder outside of the project"))
+
+
 def _export(project: Project, path: str, place: str) -> Exported:
+    _check_folder(project, place)
     repo = Repo(project.root / path)
     try:
         is_reserved = reserved_in_pipeline if path in {one.path for one in project.places} else reserved_in_data

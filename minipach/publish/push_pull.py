@@ -144,13 +144,26 @@ def push(
     if not plan:
         found = send(project, found, notify, verify=verify, claims=claims)
     if not found:
-        names = sorted({*known, *(name for _, repo in _repos(project) for name in git_remotes(repo))})
-        what = f'no repo has a remote "{target}"' if target else "no repo has a remote to push to"
-        fix = suggest(target or "origin", names) if names else "git remote add origin URL, or minipach store add NAME"
-        raise UserError(Problem("push.no-remote", target or "push", what, fix))
+        raise UserError(no_remote(project, target, "push", "to push to", known))
     if left:
         notify(str(_left_here(project, left, target or "origin")))
     return found
+
+
+def no_remote(
+    project: Project, target: str | None, command: str, purpose: str, others: Collection[str] = ()
+) -> Problem:
+    """Return the problem that no repo has a remote. others: names that the command also takes."""
+    what = f"no repo has a remote {purpose}" if target is None else f'no repo has a remote "{target}"'
+    remotes = {name for _, repo in _repos(project) for name in git_remotes(repo)}
+    names = sorted({*others, *remotes})
+    if not names:
+        fix = "git remote add origin URL" + (", or minipach store add NAME" if command == "push" else "")
+    elif target in stores(project) and target not in names:
+        what, fix = "it is a store, which has contents and no commits", f"name a remote: {', '.join(names)}"
+    else:
+        fix = suggest(target or "origin", names)
+    return Problem("push.no-remote", target or command, what, fix)
 
 
 def _left_here(project: Project, left: Sequence[str], remote: str) -> Problem:
@@ -453,8 +466,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
     for one in unconfirmed(project):
         notify(str(unconfirmed_problem(project, one)))
     if not found:
-        what = f'no repo has a remote "{target}"' if target else "no repo has a remote to pull from"
-        raise UserError(Problem("push.no-remote", target or "pull", what, "git remote add origin URL"))
+        raise UserError(no_remote(project, target, "pull", "to pull from"))
     return found
 
 

@@ -23,7 +23,7 @@ from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, INPUTS
 from minipach.project.project import Project
 from minipach.publish import results_exchange
 from minipach.publish.installed_inputs import follow_branches, heads
-from minipach.publish.push_pull import Notify, remote_for
+from minipach.publish.push_pull import Notify, no_remote, remote_for
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import added_by_hand
 from minipach.records.published_state import reserved_entries
@@ -103,8 +103,7 @@ def merge_project(
         else:
             done.append(_guarded(project.repo, top, False, take, notify, with_data))
     if not done:
-        what = f'no repo has a remote "{target}"' if target else "no repo has a remote to sync with"
-        raise UserError(Problem("push.no-remote", target or "sync", what, "git remote add origin URL"))
+        raise UserError(no_remote(project, target, "sync", "to sync with"))
     return done
 
 

@@ -150,6 +150,7 @@ def test_version_and_no_command_and_wrong_options(tmp_path: Path) -> None:
         (["schedule", "-j", "0"], "minipach schedule", "invalid value for '-j' / '--jobs'"),
         (["dag", "--format", "x"], "minipach dag", "invalid value for '--format': 'x' is not one of 'text'"),
         (["run-one"], "minipach run-one", "missing argument 'PIPELINE:DATUM'"),
+        (["ci", "init"], "minipach ci init", "missing argument 'github|gitlab|forgejo|jenkins'. Choose from: github, "),
     ):
         result = run(*MINIPACH, *wrong, cwd=tmp_path)
         assert result.code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from minipach.project.discovery import PipelineLocation
 from minipach.project.project import Project
 from tests.fixtures.plain_projects import plain, repo, root, spec
@@ -90,3 +92,11 @@ def test_a_folder_that_only_the_commit_has_is_an_input(root: Files) -> None:
     plain(root, "edges", spec("data"))
     project = Project(root.path)
     assert project.holders == {"data": ""} and project.problems == {}
+
+
+def test_a_folder_outside_of_the_project_is_none_of_its_folders(root: Files, tmp_path: Path) -> None:
+    (root.path / "data").mkdir()
+    (tmp_path / "else").mkdir()
+    project = Project(root.path)
+    names = ("data", str(tmp_path / "else"), str(root.path / "data"), "../else", "data/..", "/")
+    assert [name for name in names if project.is_folder(name)] == ["data"]

@@ -91,6 +91,21 @@ def test_it_continues_after_a_failure(images: Files, tmp_path: Path) -> None:
     assert files(place) == ["a", "deep/c", MANIFEST, "new", "notes.txt", "other"]
 
 
+@pytest.mark.parametrize("below", ["", ".", "..", "../..", "images", "images/new", "other"])
+def test_no_place_among_the_files_of_the_project(images: Files, below: str) -> None:
+    root = images.path.parent
+    for place in (f"{root}/{below}", f"file://{root}/{below}") if below else ("",):
+        with pytest.raises(UserError) as caught:
+            sent(images, place)
+        assert caught.value.problems[0].code == "egress.unusable"
+    assert not (root / "other").exists() and not (root / "images/new").exists()
+
+
+def test_a_place_may_be_named_as_in_a_spec(images: Files, tmp_path: Path) -> None:
+    assert counts(sent(images, f"file://{tmp_path}/out")) == (4, 3 * SIZE + 6, 0, 0)
+    assert counts(sent(images, tmp_path / "out")) == (0, 0, 0, 0), "it is the same place"
+
+
 @pytest.mark.parametrize("place", ["ftp://h/x", "/dev/null/x", "ssh://-oProxyCommand=x/y", "\udcff"])
 def test_no_place(images: Files, place: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -10,6 +10,7 @@ import pytest
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
 from minipach.publish.push_pull import RepoExchange, pull, push
+from minipach.publish.sync import merge_project
 from minipach.storage.setup import add
 from minipach.storage.store import Store
 from minipach.support.errors import UserError
@@ -231,3 +232,15 @@ def test_no_such_remote(root: Files, target: str | None) -> None:
         with pytest.raises(UserError) as caught:
             act(find_project(root.path), target, quiet)
         assert caught.value.problems[0].code == "push.no-remote"
+
+
+def test_a_remote_that_is_not_there_is_answered_with_those_that_are(project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    for act in (push, pull, merge_project):
+        with pytest.raises(UserError) as caught:
+            act(project, "orign", quiet)
+        assert (caught.value.problems[0].location, caught.value.problems[0].fix) == ("orign", 'use "origin"')
+    for act in (pull, merge_project):
+        with pytest.raises(UserError, match="it is a store") as caught:
+            act(project, "disk", quiet)
+        assert "origin" in caught.value.problems[0].fix
