@@ -138,8 +138,11 @@ def push(
                 moved = replace(moved, stores=tuple(depends(repo, remote) or usable_stores(project, repo)))
             filled = dict.fromkeys([*moved.stores, *(one.name for one in coming)])
             moved = _plan(repo, replace(moved, stores=tuple(filled)), coming)
-            blocked = _blocked(project, repo, [one.name for one in coming])
-            moved = replace(moved, problems=tuple(problem.within(path) for problem in blocked))
+            problems = [
+                *_blocked(project, repo, [one.name for one in coming]),
+                *_without_store(repo, moved, branches(repo)),
+            ]
+            moved = replace(moved, problems=tuple(problem.within(path) for problem in problems))
         found.append(moved)
     if not plan:
         found = send(project, found, notify, verify=verify, claims=claims)
@@ -300,16 +303,22 @@ def _send_contents(
         if read := copy_contents.verify(repo, store, verify):
             notify(f"{moved.repo}: {many(read, 'content')} read back from {store}, unchanged")
         moved = replace(moved, verified=moved.verified + read)
-    if not remote:
-        return moved
-    if not moved.stores and not without_contents and copy_contents.has_contents(repo, named):
-        there = os.path.join(repo.path, (repo.config(f"remote.{remote}.url") or "").removeprefix("file://"))
-        if os.path.isdir(there):
-            fix = f"git -C {quoted(there)} annex init, or minipach store add NAME --dir DIR"
-        else:
-            fix = f"minipach store add NAME --dir DIR, or git -C {quoted(repo.path)} annex copy --to={remote}"
-        raise UserError(Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix))
+    if not without_contents and (homeless := _without_store(repo, moved, named)):
+        raise UserError(homeless)
     return moved
+
+
+def _without_store(repo: Repo, moved: RepoExchange, branches_sent: Sequence[str]) -> list[Problem]:
+    """Return the problem of contents that have no place to go to."""
+    remote = moved.remote
+    if not remote or moved.stores or not copy_contents.has_contents(repo, branches_sent):
+        return []
+    there = os.path.join(repo.path, (repo.config(f"remote.{remote}.url") or "").removeprefix("file://"))
+    if os.path.isdir(there):
+        fix = f"git -C {quoted(there)} annex init, or minipach store add NAME --dir DIR"
+    else:
+        fix = f"minipach store add NAME --dir DIR, or git -C {quoted(repo.path)} annex copy --to={remote}"
+    return [Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix)]
 
 
 def _send_places(project: Project, repo: Repo, moved: RepoExchange, *, claims: Claims) -> RepoExchange:

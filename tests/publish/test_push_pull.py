@@ -101,6 +101,7 @@ def test_contents_then_refs_then_the_superdataset(project: Project, tmp_path: Pa
 
 
 def test_without_a_place_for_contents_no_ref_goes(project: Project, tmp_path: Path) -> None:
+    assert codes(push(project, None, quiet, plan=True)) == {"images": ["push.no-store"], ".": []}
     assert codes(push(project, None, quiet)) == {"images": ["push.no-store"], ".": ["push.held"]}
     assert branches_of(tmp_path / "images.git") == []
     assert "main" not in branches_of(tmp_path / "top.git")
