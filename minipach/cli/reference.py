@@ -187,7 +187,7 @@ def _sections() -> Iterator[tuple[str, list[list[str]]]]:
 
 def _help(words: list[str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "minipach", *words, "--help"],
+        [sys.executable, "-P", "-m", "minipach", *words, "--help"],
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
         capture_output=True,
         text=True,

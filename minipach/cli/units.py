@@ -36,7 +36,7 @@ def show_unit(context: typer.Context, root: Path, *, kill_children: bool) -> Non
         "To run it without a login: loginctl enable-linger\n"
         f"Log: journalctl --user -u {unit}"
     )
-    command = [sys.executable, "-m", "minipach", "-C", str(root), *words, *_given(context)]
+    command = [sys.executable, "-P", "-m", "minipach", "-C", str(root), *words, *_given(context)]
     path = {"PATH": user_path()}
     show_exactly(user_unit(f"minipach {name} in {root}", command, path, kill_children=kill_children, header=header))
 

@@ -42,7 +42,7 @@ def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subproce
     for name in without:
         env.pop(name, None)
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=env,

@@ -23,7 +23,7 @@ def start_minipach(
         env: Its environment; None: that of child processes.
     """
     return subprocess.Popen(
-        [sys.executable, "-m", "minipach", "-C", str(root), *words],
+        [sys.executable, "-P", "-m", "minipach", "-C", str(root), *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

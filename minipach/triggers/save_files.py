@@ -121,7 +121,7 @@ def files_of(text: bytes) -> list[str]:
 def start_saving(root: Path, paths: Sequence[str], log: int) -> subprocess.Popen[bytes]:
     """Start the process that saves files. log: the file that gets its problems."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "minipach", "-C", str(root), "save-files"],
+        [sys.executable, "-P", "-m", "minipach", "-C", str(root), "save-files"],
         cwd=root,
         stdin=subprocess.PIPE,
         stdout=log,

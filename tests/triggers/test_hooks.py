@@ -148,7 +148,7 @@ def test_commit_starts_one_pass_with_a_clean_environment(study: Study, heard: Pa
     for number in range(5):
         study.git("images", "commit", "--allow-empty", "-qm", f"{number}")
     wait_for((seen / "started").exists)
-    assert (seen / "started").read_text() == f"{study.root} -m minipach -C . hooks run\n"
+    assert (seen / "started").read_text() == f"{study.root} -P -m minipach -C . hooks run\n"
     assert len(heard.read_text().splitlines()) == 5
     names = {line.partition("=")[0] for line in (seen / "env").read_text().splitlines()}
     assert not names & {"GIT_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_AUTHOR_DATE", "GIT_WORK_TREE"}

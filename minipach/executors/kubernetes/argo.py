@@ -176,7 +176,7 @@ def _chunk(name: str, path: str, pod: Mapping[str, Any], options: WorkflowOption
     container, *beside = json.loads(json.dumps(pod["containers"]))
     for word in container["args"]:
         _literal(word)
-    container["command"] = ["python3", "-m", "minipach.executors.kubernetes.argo_chunk"]
+    container["command"] = ["python3", "-P", "-m", "minipach.executors.kubernetes.argo_chunk"]
     container["args"] = [*container["args"][:-1], "{{inputs.parameters.batches}}"]
     container["env"].append({"name": ITEM, "value": "{{inputs.parameters.item}}"})
     del container["name"]

@@ -87,7 +87,7 @@ def init_containers(
         {
             "name": "prepare",
             "image": worker_image,
-            "command": ["python3", "-m", "minipach.executors.kubernetes.command_container"],
+            "command": ["python3", "-P", "-m", "minipach.executors.kubernetes.command_container"],
             "args": [f"{top}/{FOLDER}"],
             "securityContext": strict,
             "volumeMounts": [{"name": volume, "mountPath": top}],

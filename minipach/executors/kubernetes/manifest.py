@@ -115,7 +115,7 @@ def pod_spec(request: JobRequest, options: PodOptions) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": WORKER,
         "image": options.image,
-        "command": ["python3", "-m", "minipach.executors.kubernetes.task"],
+        "command": ["python3", "-P", "-m", "minipach.executors.kubernetes.task"],
         "args": [WORK, options.git, request.pipeline, request.name],
         "env": [
             {"name": "MINIPACH_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

@@ -55,7 +55,7 @@ def service_objects(
     pod = pod_spec(request, options)
     pod |= {"restartPolicy": "Always", "terminationGracePeriodSeconds": _END}
     container = pod["containers"][0]
-    container["command"] = ["python3", "-m", "minipach.executors.kubernetes.service_task"]
+    container["command"] = ["python3", "-P", "-m", "minipach.executors.kubernetes.service_task"]
     container["args"] = [WORK, options.git, request.pipeline, set_id]
     container["ports"] = [{"name": "service", "containerPort": service.port}]
     check = {"httpGet": {"path": service.health, "port": "service"}} if service.health else _TCP

@@ -47,7 +47,7 @@ def trial_job(settings: KubernetesOptions, addresses: list[str]) -> dict[str, An
     found["spec"]["backoffLimitPerIndex"] = 0
     found["spec"]["suspend"] = False
     (container,) = found["spec"]["template"]["spec"]["containers"]
-    container["command"] = ["python3", "-m", "minipach.executors.kubernetes.trial_program"]
+    container["command"] = ["python3", "-P", "-m", "minipach.executors.kubernetes.trial_program"]
     container["args"] = [container["args"][0], settings.git, *addresses]
     return found
 
