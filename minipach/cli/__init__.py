@@ -31,6 +31,10 @@ def program() -> None:
         # plans, and imported modules, are many small objects without cycles. To look for those after each 700 costs a
         # third of the time of a plan, and a tenth of that of the imports
         gc.set_threshold(200_000, 20, 100)
+        if sys.argv[1:2] == ["schedule"]:
+            from minipach.executors.early_start import start_early
+
+            start_early(sys.argv[1:])
         from minipach.cli.app import main
 
         main()

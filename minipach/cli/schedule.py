@@ -91,6 +91,8 @@ def schedule(
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
+    from minipach.executors.early_start import end_early, note_state
+    from minipach.executors.registry import chosen_name
     from minipach.planning.checks import sound_targets
     from minipach.scheduling.schedule_report import Options
     from minipach.scheduling.service import run
@@ -116,8 +118,18 @@ def schedule(
         )
     options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed, now=now)
     detail = -1 if quiet else int(verbose)
-    with reporting(events=events, detail=detail, project=project, jobs=jobs) as reporter:
-        report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
+    try:
+        with reporting(events=events, detail=detail, project=project, jobs=jobs) as reporter:
+            report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
+    finally:
+        end_early()
+    note_state(
+        project.local,
+        [project.root, *(project.root / path for path in project.repos)],
+        [project.root / place.path / spec for place in project.places for spec in place.specs],
+        local=chosen_name(project) == "local",
+        done=report.ok and not report.in_flight and not report.problems,
+    )
     notify(report, as_json=as_json, quiet=quiet)
 
 

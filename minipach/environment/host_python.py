@@ -109,6 +109,7 @@ print(json.dumps([sys.version.split()[0], lines, sys.executable, list(places), r
 )
 # They differ between two terminals, and no search for packages follows from them.
 _UNCONCERNED = frozenset({"PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", "TERM", "WINDOWID"})
+_KEPT = 4  # answers for one python3: terminals differ in their variables
 _SETTLED = 2_000_000_000  # ns; coarser than the clock of any file system
 _PACKAGES = (".dist-info", ".egg-info", "egg-info")
 _STARTUP = (".pth", ".egg-link", ".egg", ".zip")
@@ -139,10 +140,9 @@ def describe(
     just = _just_compared.get(cache, {}).get((python, variables)) if cache else None
     if just is not None and 0 <= time.monotonic() - just[0] < fresh:
         return just[1]
-    kept = cache.get("host", python) if cache else None
-    if cache is not None and kept is not None:
-        version, lines, places, stamps, before, read = kept
-        if before == variables and stamps == _stamps(python, places, read):
+    kept = (cache.get("host", python) if cache else None) or []
+    for version, lines, places, stamps, before, read in kept:
+        if cache is not None and before == variables and stamps == _stamps(python, places, read):
             _just_compared.setdefault(cache, {})[python, variables] = time.monotonic(), (version, lines)
             return version, lines
     started = clock()
@@ -159,7 +159,8 @@ def describe(
     if cache is not None and executable and os.path.realpath(executable) == os.path.realpath(python):
         stamps = _stamps(python, places, read)
         if settled(stamps, started):
-            cache.put("host", python, (version, lines, places, stamps, variables, read))
+            others = [row for row in kept if row[4] != variables]
+            cache.put("host", python, [(version, lines, places, stamps, variables, read), *others[: _KEPT - 1]])
     return version, lines
 
 

@@ -33,6 +33,7 @@ from minipach.records.job_logs import rename_log, split_log
 from minipach.support.stream_filter import printing_to
 from minipach.support.text import byte_count, printable
 
+_Ended = tuple[int, int, str]  # index of a datum, its exit code, why it failed
 _PAUSE = 1.0  # seconds before another go, once and twice that
 
 
@@ -102,6 +103,7 @@ class _Tries:
         self.began = time.time()
         self.started = time.monotonic()
         self.cpu = _cpu()
+        self.begun = len(work.parts)  # datums: the first ones of the set
         self._ready = False
         self._report = LauncherReport()  # of the last try
         self._copies: Untouched | None = None  # None: the command can't write to what is staged
@@ -173,6 +175,8 @@ class _Tries:
             _note(work.log, f"the command changed its copy of {changed}; the source is as it was")
         self.tries += 1
         report = self._report = tried.report
+        if work.trial is not None:
+            self.begun = min(len(report.datums), len(work.parts)) or len(work.parts)
         self._measure(report)
         seconds, cpu = sum(t.seconds for t in self.each), sum(t.cpu for t in self.each)
         if tried.exit != 0:
@@ -185,15 +189,27 @@ class _Tries:
             failed = self._outcome("failed", tried.exit, tried.message)
             bad_ones = report.failed if len(work.parts) > 1 else ()
             rest: ResultState = "stopped" if bad_ones else "failed"
-            return replace(failed, datums=_results(failed, len(work.parts), bad_ones, recovered, rest))
-        bad, recovered = write_result_ref(work, slot, self.each, tried, self.meter)
+            return replace(failed, datums=self._results(failed, bad_ones, recovered, rest))
+        kept = work if self.begun == len(work.parts) else work.first(self.begun)
+        bad, recovered = write_result_ref(kept, slot, self.each, tried, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
-        if len(bad) == len(work.parts):
+        if len(bad) == self.begun:
             failed = _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
-            return replace(failed, datums=_results(failed, len(work.parts), bad, recovered, "failed"))
+            return replace(failed, datums=self._results(failed, bad, recovered, "failed"))
         found = _outcome(work, "ok", 0, "", seconds, self.tries, cpu)
-        return replace(found, datums=_results(found, len(work.parts), bad, recovered, "ok"))
+        return replace(found, datums=self._results(found, bad, recovered, "ok"))
+
+    def _results(
+        self, outcome: Outcome, bad: Sequence[_Ended], recovered: Sequence[_Ended], rest: ResultState
+    ) -> tuple[DatumResult, ...]:
+        """Return what became of each datum that was begun. rest: the state of the others among them."""
+        found = {one.index: replace(one, state=rest) for one in outcome.results(len(self.work.parts))[: self.begun]}
+        for index, code, message in bad:
+            found[index] = replace(found[index], state="failed", exit=code, message=message)
+        for index, code, message in recovered:
+            found[index] = replace(found[index], state="recovered", exit=code, message=message)
+        return tuple(found.values())
 
     def _prepare(self) -> None:
         if self._ready:
@@ -214,7 +230,7 @@ class _Tries:
     def _measure(self, report: LauncherReport | None = None) -> None:
         """Note what this try's datums took, at its end."""
         if not self.each:
-            seconds, count = time.monotonic() - self.started, len(self.work.parts)
+            seconds, count = time.monotonic() - self.started, self.begun
             own = [(d.began, d.ended, d.seconds, d.cpu) for d in report.datums.values()] if report else []
             found = took(own, count, self.began, seconds, _cpu() - self.cpu)
             disks = {index: datum.disk for index, datum in report.datums.items()} if report else {}
@@ -262,22 +278,6 @@ def _outcome(
     cpu: float = 0.0,
 ) -> Outcome:
     return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node(), cpu)
-
-
-def _results(
-    outcome: Outcome,
-    count: int,
-    bad: Sequence[tuple[int, int, str]],
-    recovered: Sequence[tuple[int, int, str]],
-    rest: ResultState,
-) -> tuple[DatumResult, ...]:
-    """Return what became of each datum. bad, recovered: (index, exit code, message) · rest: the state of the others."""
-    found = {one.index: replace(one, state=rest) for one in outcome.results(count)}
-    for index, code, message in bad:
-        found[index] = replace(found[index], state="failed", exit=code, message=message)
-    for index, code, message in recovered:
-        found[index] = replace(found[index], state="recovered", exit=code, message=message)
-    return tuple(found.values())
 
 
 def _cpu() -> float:

@@ -15,9 +15,11 @@ BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, recor
 COLD = 2.0  # seconds that it may cost where everything is cold, or the machine is busy
 SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little
 LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
+SHORT = 0.1  # the same for the last sets, which slots begin together
 EVEN = 5.0  # seconds of work: if no more is left for a slot, it gets all of it at once
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
-FEW = 4  # datums of unknown duration in a set, while other pipelines wait for the slots
+TRIAL = 2.0  # seconds after which a set of datums of unknown duration begins no other one
+_TRIAL_SIZE = 32 << 20  # bytes of inputs in such a set: to get them delays its first datum
 _SURE = 20  # datums of which it is known how long they took
 MOST = 256  # datums in a set: a lost worker costs no more than these, and their arguments fit a command line
 
@@ -66,7 +68,8 @@ class Pace:
 class Sizer:
     """Cuts a queue of datums into sets, and learns from what sets took.
 
-    slots: sets at once · batched: a start of the command takes long and is shared by a set, so sets are large ·
+    slots: sets at once · batched: a start of the command takes long and is shared by a set, so sets are large · trials:
+    the first sets may end before all their datums have begun ·
     pace: what is known of how long a datum takes · length, size: bytes that a datum adds to the command line, and
     bytes of its inputs.
     """
@@ -76,6 +79,7 @@ class Sizer:
     length: Callable[[Task], int]
     size: Callable[[Task], int]
     batched: bool = False
+    trials: bool = False
     pace: Pace = field(default_factory=Pace)
 
     def chunk(self, left: int) -> int:
@@ -97,14 +101,21 @@ class Sizer:
         if self.batched:
             return min(MOST, math.ceil(total / self.slots))
         if self.pace.work is None:
-            return FEW if others else 1  # one for each slot, to see how long they take
+            # a trial shows how long they take, and gives back what it has not begun
+            return min(MOST, total if others else math.ceil(total / free)) if self.trials else 1
         # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
         least = math.ceil(LEAST / max(self.pace.work, 0.001))
         share = math.ceil(left / free)
         if at_work is not None and self.pace.sure:
             even = math.ceil((left + at_work) / free)  # they end together by this alone, if datums are much alike
-            share = even if even * self.pace.work <= EVEN else share
+            if even * self.pace.work <= EVEN:
+                share, least = even, math.ceil(SHORT / max(self.pace.work, 0.001))
         return min(enough(self.pace.work), max(share, least))
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the next set is one that may end early."""
+        return self.trials and self.pace.work is None
 
     def take(
         self,
@@ -126,10 +137,11 @@ class Sizer:
         """
         count = max(1, self._count(len(queue), total, free or self.slots, others, at_work))
         length = size = 0
+        most = self.spec.size_bytes or (_TRIAL_SIZE if self.is_trial else None)
         for number, task in enumerate(islice(queue, count)):
             length += self.length(task)
-            size += self.size(task) if self.spec.size_bytes else 0
-            too_much = length > MAX_COMMAND // 2 or (self.spec.size_bytes and size > self.spec.size_bytes)
+            size += self.size(task) if most is not None else 0
+            too_much = length > MAX_COMMAND // 2 or (most is not None and size > most)
             if number and too_much:
                 return number
         return min(count, len(queue))

@@ -26,7 +26,7 @@ from minipach.git.annex_outputs import StoredOutput, store_outputs
 from minipach.git.child_environment import entered, own_environment
 from minipach.git.datalad_imports import import_containers_run
 from minipach.git.worktrees import Slot
-from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED
+from minipach.model.launch_protocol import ENOUGH, INTERACTIVE, REPORT, REPORT_FILE, TESTED
 from minipach.model.log_marks import WORDS, Marker
 from minipach.model.outside import KINDS
 from minipach.model.repo_layout import CONTAINER
@@ -144,7 +144,7 @@ def try_set(work: WorkSet, slot: Slot) -> SetTry:
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
         with (
             _printing_through(_filters(work, list(secrets.values()), Path(name))),
-            _environment({**secrets, REPORT: name, INTERACTIVE: "", TESTED: tested}),
+            _environment({**secrets, REPORT: name, INTERACTIVE: "", TESTED: tested, ENOUGH: _enough(work)}),
         ):
             code, record = _containers_run(work, slot)
         tried = judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
@@ -155,6 +155,10 @@ def try_set(work: WorkSet, slot: Slot) -> SetTry:
         with _environment({}):
             _save(work, slot)
     return replace(tried, record=record, stored=None if stored is None else tuple(stored))
+
+
+def _enough(work: WorkSet) -> str:
+    return "" if work.trial is None else f"{work.trial:g}"
 
 
 def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TextIO
+from typing import IO, Any, BinaryIO, NoReturn, Protocol, TextIO
 
 from minipach.git.child_environment import child_environment
 from minipach.model.launch_protocol import LAUNCHER_GRACE
@@ -31,6 +31,24 @@ QUIET = {
     # datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
     "DATALAD_RUNTIME_MAX__JOBS": "0",
 }
+
+
+class WorkerProcess(Protocol):
+    """The part of a child's process that an executor needs. `subprocess.Popen` has it."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+    returncode: int | Any
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end. Raises subprocess.TimeoutExpired."""
 
 
 def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subprocess.Popen[bytes]:
@@ -50,7 +68,7 @@ def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subproce
     )
 
 
-def ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def ended_within(process: WorkerProcess, seconds: float) -> bool:
     """Wait for the end of a child that gets no more requests, and return whether it came. Its answers are dropped.
 
     The end of its answers says so at once. `wait` with a timeout would sleep, and look again.
@@ -100,13 +118,13 @@ def serve_all(
 
     with contextlib.suppress(BrokenPipeError):  # the parent is gone; so are we
         requests, asked_to_end = sys.stdin.buffer, lambda: os.kill(os.getpid(), signal.SIGTERM)
-        answer(requests, answers, serve, _import_runner if runs_sets else _import_nothing, asked_to_end, ending)
+        answer(requests, answers, serve, import_runner if runs_sets else _import_nothing, asked_to_end, ending)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do
 
 
-def _import_runner() -> None:
+def import_runner() -> None:
     """Import what sets run with. Imports leave next to nothing to collect, and looking for it takes a tenth of them.
 
     What is there afterwards stays until the end, so later collections leave it out.

@@ -27,6 +27,7 @@ ERROR_SIZES = {"-x": 2, "-j": 2}  # after the datums: the command that runs afte
 OF_SETTINGS = frozenset({"-E", "-R", "-N", "-L"})  # what settings can give; the others follow from the spec
 
 # --- environment ---
+ENOUGH = "MINIPACH_ENOUGH"  # seconds after which it begins no other datum; nor does it after one that failed
 REPORT = "MINIPACH_REPORT"  # a folder for REPORT_FILE
 INTERACTIVE = "MINIPACH_INTERACTIVE"
 RUNTIME = "MINIPACH_RUNTIME"

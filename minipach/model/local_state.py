@@ -75,6 +75,11 @@ class LocalState:
         return self.folder / "room"
 
     @property
+    def early_start(self) -> Path:
+        """The times of repositories when a schedule had nothing left to do (JSON). A hint, which decides nothing."""
+        return self.folder / "early-start.json"
+
+    @property
     def slurm(self) -> Path:
         """Submissions to Slurm, a folder for each."""
         return self.folder / "slurm"

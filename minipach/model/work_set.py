@@ -77,7 +77,8 @@ class WorkSet:
     scheduler's machine · needs: what it asks of a machine · timeout: seconds that one datum may take (None: no limit).
     tries: how many are left · tried: how many its one datum has had already, in a set with others · more_memory: how
     many times as much memory a try gets after one that was out of memory (1: as much) · raised: how often its one datum
-    has got more already.
+    has got more already · trial: seconds after which its worker begins no other of its datums, nor after one that
+    failed: nobody knows yet how long they take. Those that were not begun are not in the outcome (None: all are begun).
     """
 
     id: str
@@ -104,6 +105,7 @@ class WorkSet:
     tried: int = 0
     more_memory: float = 1.0
     raised: int = 0
+    trial: float | None = None
 
     def with_memory(self, raised: int) -> WorkSet:
         """Return the set for another try, whose memory was raised so often; with an id of its own.
@@ -150,6 +152,10 @@ class WorkSet:
             log=f"{self.log.removesuffix('.log')}-{chosen[0] + 1}.log",
             chunk=False,
         )
+
+    def first(self, count: int) -> WorkSet:
+        """Return the set as if it had its first datums alone."""
+        return replace(self.part(range(count)), id=self.id, log=self.log)
 
     def to_json(self) -> str:
         """Return the set as one line of JSON."""

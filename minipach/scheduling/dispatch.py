@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from minipach.datums import launch_command
-from minipach.execution.set_size import BOOKKEEPING, Sizer, free_slots
+from minipach.execution.set_size import BOOKKEEPING, TRIAL, Sizer, free_slots
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
 from minipach.model.datum import Task
@@ -83,8 +83,9 @@ class Round:
             # a time that is over ends the whole set, and then err_cmd would have no datum to run for
             sets = SetSpec(number=1)
         self._others = not lasting and ready >= engine.slots
-        self.sizer = Sizer(slots, sets, lambda t: launch_command.length(pipeline, t), self._size, batched)
         self._by_size = not (sets.number or sets.per_worker or sets.size_bytes or batched)
+        trials = self._by_size and not lasting  # who submitted a set must be there to cut another one of the rest
+        self.sizer = Sizer(slots, sets, lambda t: launch_command.length(pipeline, t), self._size, batched, trials)
         self._waiting: dict[str, _Flight] = {}
         self._queue: deque[Task] = deque()
         self._alone: deque[tuple[Task, int, int]] = deque()  # tries that are left, how often its memory was raised
@@ -175,7 +176,7 @@ class Round:
             flight = self._waiting.get(outcome.set_id)
             if flight is None:
                 continue
-            for index, end in self._ends(flight, outcome):
+            for index, end in (*self._ends(flight, outcome), *self._put_back(flight, outcome)):
                 flight.left.discard(index)
                 if end is not None:
                     self.done += 1
@@ -246,7 +247,8 @@ class Round:
             else:
                 at_work = None if self.lasting else self._at_work
                 count = self.sizer.take(self._queue, total, free, others=self._others, at_work=at_work)
-                sets.append(self._cut([self._queue.popleft() for _ in range(count)], None))
+                trial = TRIAL if self.sizer.is_trial and count > 1 else None
+                sets.append(self._cut([self._queue.popleft() for _ in range(count)], None, trial=trial))
         if sets:
             self.engine.submit(sets)
 
@@ -263,7 +265,15 @@ class Round:
         pace, now = max(self.sizer.pace.work or 0.0, 0.001), time.monotonic()
         return sum(max(0, math.ceil(len(f.left) - (now - f.since) / pace)) for f in self._waiting.values())
 
-    def _cut(self, members: Sequence[Task], tries: int | None, raised: int = 0, *, chunk: bool = False) -> WorkSet:
+    def _cut(
+        self,
+        members: Sequence[Task],
+        tries: int | None,
+        raised: int = 0,
+        *,
+        chunk: bool = False,
+        trial: float | None = None,
+    ) -> WorkSet:
         forced = members[0].datum.name in self.forced
         log = self.logs / f"{self._sets:06d}-{_slug(members[0].datum.name)}.log"
         self._sets += 1
@@ -276,7 +286,7 @@ class Round:
         elif chunk and len(members) > 1:
             work = replace(work, chunk=True)
         elif len(members) > 1:
-            work = replace(work, tries=1)  # those that fail are tried again by themselves
+            work = replace(work, tries=1, trial=trial)  # those that fail are tried again by themselves
         # the worker of a chunk says what it cuts
         names = [t.datum.name for t in members]
         most = self._most
@@ -309,6 +319,17 @@ class Round:
                 yield one.index, None
             else:
                 yield one.index, self._end(flight, task, one, outcome, len(results))
+
+    def _put_back(self, flight: _Flight, outcome: Outcome) -> Iterator[tuple[int, None]]:
+        """Yield the datums that a set did not begin (see WorkSet.trial): they are in the queue again."""
+        if flight.work.trial is None:
+            return
+        begun = {one.index for one in outcome.results(len(flight.members))}
+        for index in sorted(set(range(len(flight.members))) - begun, reverse=True):
+            task = flight.members[index]
+            if task is not None:
+                self._queue.appendleft(task)
+            yield index, None
 
     def _raised_tries(self, flight: _Flight, one: DatumResult, outcome: Outcome) -> int:
         """Return how many tries with more memory are left for a datum; 0: none, or no machine has so much."""

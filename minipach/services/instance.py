@@ -200,7 +200,15 @@ class _Door:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.settimeout(2 * _PATIENCE)
         with theirs:
-            command = [sys.executable, "-P", "-m", "minipach.services.doorway", str(inside), str(port), str(theirs.fileno())]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "minipach.services.doorway",
+                str(inside),
+                str(port),
+                str(theirs.fileno()),
+            ]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

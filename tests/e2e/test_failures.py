@@ -177,7 +177,7 @@ def test_a_file_and_a_folder_of_one_name_collide_too(tmp_path: Path) -> None:
     study.put("images/a", "x\n", save=False)
     study.put("images/b", "x/y\n")
     script = 'p=$(cat "$images"); mkdir -p "$(dirname "$PFS/out/$p")"; echo "$p" >"$PFS/out/$p"\n'
-    study.pipeline("edges", spec("images", "/*", "run"), run=script)
+    study.pipeline("edges", spec("images", "/*", "run") + "datum_set_spec: {number: 1}\n", run=script)
     done = study.minipach("schedule")
     assert done.code == 2
     assert done.reports("output.collision", "edges", "'a'", "'b'", " x")

@@ -55,7 +55,8 @@ class Host:
         kept = self.cache.get("host", self.python)
         if kept is None:
             return False
-        self.cache.put("host", self.python, (kept[0], [*kept[1], "planted 1.0"], *kept[2:]))
+        planted = [(row[0], [*row[1], "planted 1.0"], *row[2:]) for row in kept]
+        self.cache.put("host", self.python, planted)
         found = describe(self.python, self.env, self.cache, later)
         self.cache.put("host", self.python, kept)
         return found is not None and "planted 1.0" in found[1]
@@ -73,6 +74,20 @@ def test_it_is_not_asked_again(host: Host) -> None:
     assert host.remembered()
     host.env["PWD"] = "/elsewhere"
     assert host.remembered(), "another folder is no other environment"
+
+
+def test_terminals_with_other_variables_are_remembered_beside_it(host: Host) -> None:
+    for number in range(3):
+        host.env["SESSION"] = str(number)
+        assert not host.remembered()
+        host.packages()
+        assert host.remembered()
+    del host.env["SESSION"]
+    assert host.remembered(), "the first one, still"
+    host.env["SESSION"] = "3"
+    host.packages()
+    del host.env["SESSION"]
+    assert not host.remembered(), "it keeps the last ones alone"
 
 
 def add(host: Host) -> None:

@@ -58,6 +58,7 @@ def test_a_try_names_the_runtime_to_the_launcher(tmp_path: Path, monkeypatch: py
         secrets_folder = ""
         parts = ("one",)
         timeout = None
+        trial = None
 
     seen = []
     monkeypatch.setattr(set_try, "_containers_run", lambda *_: seen.append(os.environ.get(TESTED)) or (1, {}))

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from minipach.execution.set_size import BOOKKEEPING, FEW, LEAST, MOST, Pace, Sizer, enough, free_slots
+from minipach.execution.set_size import BOOKKEEPING, LEAST, MOST, Pace, Sizer, enough, free_slots
 from minipach.model.pipeline import SetSpec
 from minipach.model.run_record import MAX_COMMAND
 
@@ -127,10 +127,35 @@ def test_datums_are_shared_among_the_slots_that_others_leave_free() -> None:
     assert [sizer.take(queue, 12, free) for free in (None, 4, 2, 1)] == [3, 3, 6, 12]
 
 
-def test_first_sets_are_larger_while_other_pipelines_wait_for_the_slots() -> None:
-    sizer = Sizer(2, SetSpec(), lambda _: 100, lambda _: 0)
-    assert sizer.take(range(10), 10) == 1
-    assert sizer.take(range(10), 10, others=True) == FEW
-    assert sizer.take(range(3), 3, others=True) == 3
+def test_a_trial_is_a_slots_share_of_all() -> None:
+    sizer = Sizer(2, SetSpec(), lambda _: 100, lambda _: 0, trials=True)
+    assert sizer.is_trial
+    assert sizer.take(range(10), 10) == 5
+    assert sizer.take(range(5), 10) == 5
+    assert sizer.take(range(10), 10, 1) == 10, "the other slot is taken"
+    assert sizer.take(range(10), 10, others=True) == 10, "the other slot will be another pipeline's"
+    assert sizer.take(range(5000), 5000) == MOST
     sizer.pace.learn(BOOKKEEPING + 3600, 1)
+    assert not sizer.is_trial
     assert sizer.take(range(10), 10, 2, others=True) == 1, "what is known counts"
+
+
+def test_a_trial_waits_for_no_large_inputs() -> None:
+    sizer = Sizer(2, SetSpec(), lambda _: 100, lambda mb: mb << 20, trials=True)
+    assert sizer.take([5] * 100, 100) == 6
+    assert sizer.take([3000] * 100, 100) == 1, "there is always one"
+    sizer.pace.learn(BOOKKEEPING + 0.1, 1)
+    assert sizer.take([3000] * 100, 100) > 6
+
+
+def test_who_is_not_there_to_cut_the_rest_makes_no_trials() -> None:
+    sizer = Sizer(2, SetSpec(), lambda _: 100, lambda _: 0)
+    assert not sizer.is_trial
+    assert sizer.take(range(10), 10) == 1
+
+
+def test_the_last_sets_end_together() -> None:
+    sizer = Sizer(2, SetSpec(), lambda _: 1, lambda _: 0)
+    sizer.pace.learn(BOOKKEEPING + 0.6, 100)
+    assert sizer.take(range(160), 300, at_work=0) == 80, "half a second each, rather than one of a second"
+    assert sizer.take(range(8), 300, at_work=0) == 8, "what costs less than its set is not cut"

@@ -85,6 +85,7 @@ exit 125
 #                 MINIPACH_INTERACTIVE  the command gets this terminal
 #                 MINIPACH_REPORT       a folder for report.json: what became of each datum (then one that fails costs
 #                                       the others nothing)
+#                 MINIPACH_ENOUGH       seconds after which no other datum begins, nor after one that fails (with a report)
 #                 MINIPACH_CACHE        folder of unpacked images
 #                 MINIPACH_PATH         PATH of the command, if not that of the caller
 #                 MINIPACH_TESTED       a runtime that works here, as --runtime has told

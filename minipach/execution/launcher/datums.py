@@ -49,10 +49,11 @@ LOOPS: dict = {}  # of commands over their datums, where this launcher has the p
 class Launcher:
     """Runs the datums of one run, one after the other."""
 
-    def __init__(self, image, run, report):
+    def __init__(self, image, run, report, enough):
         self.image = image
         self.run = run
         self.report = report
+        self.until = time.monotonic() + float(enough) if enough else None  # no datum begins later
         self.dataset = os.path.realpath(".")
         self.signals = Signals()
         self.is_reaper = adopt_orphans()
@@ -218,7 +219,9 @@ class Launcher:
                 raise Failure(self.scratch + ": the disk is full")
             result.update(began=began, ended=time.time(), seconds=time.monotonic() - clock, cpu=spent() - cpu)
             results.append(result)
-            if result["code"] and (not self.report or self.signals.asked):
+            if result["code"] and (not self.report or self.signals.asked or self.until):
+                break
+            if self.until and time.monotonic() > self.until:
                 break
         self._mark(0)
         return results

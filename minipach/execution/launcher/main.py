@@ -26,6 +26,7 @@ from minipach.execution.launcher.runtimes import pick_runtime
 def main(words):
     """The exit code."""
     report = os.environ.pop("MINIPACH_REPORT", "")
+    enough = os.environ.pop("MINIPACH_ENOUGH", "")
     os.environ.setdefault("MINIPACH_PATH", os.environ.get("PATH") or IMAGE_PATH)
     os.environ["PATH"] = os.environ["MINIPACH_PATH"] + ":/usr/sbin:/sbin"
     launcher: Launcher | None = None
@@ -42,7 +43,7 @@ def main(words):
             return 0
         if not report and "MINIPACH_INTERACTIVE" not in os.environ:
             image.report_drift(words)
-        launcher = Launcher(image, parse(words[1:]), report)
+        launcher = Launcher(image, parse(words[1:]), report, enough)
         return launcher.main()
     except Ended:
         assert launcher is not None

@@ -8,14 +8,15 @@ import os
 import platform
 import selectors
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minipach.executors.child_process import ended_within, spawn
+from minipach.executors.child_process import WorkerProcess, ended_within
+from minipach.executors.early_start import take_early
+from minipach.executors.local.fork_server import new_worker, new_worker_source
 from minipach.executors.local.status_file import StatusFile
 from minipach.executors.resources import Capacity, ResourceClass, Share, own_cpus, own_memory
 from minipach.git.repo import Repo
@@ -31,7 +32,7 @@ _PATIENT = 8  # sets that may begin before one that came first, and needs more t
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
+    process: WorkerProcess
     number: int
     work: WorkSet | None = None
     share: Share | None = None
@@ -43,6 +44,19 @@ class _Worker:
     def stdout(self) -> int:
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all that it has started, too."""
+        with contextlib.suppress(ProcessLookupError):  # it never came into being
+            signal_group(self.process.pid, number)
+
+    @property
+    def alive(self) -> bool:
+        """Whether something of it still runs."""
+        try:
+            return group_alive(self.process.pid)
+        except ProcessLookupError:
+            return False
 
 
 class LocalExecutor:
@@ -62,6 +76,7 @@ class LocalExecutor:
         self._places: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._cancelled = False
+        self._server = take_early()
         self._spawn()  # the first one is needed at any rate: it imports datalad meanwhile
 
     def can_have(self, needs: Needs) -> bool:
@@ -155,14 +170,15 @@ class LocalExecutor:
         self._queue = deque(work for work in self._queue if ours not in (None, work.repo))
         workers = [w for w in self._workers if ours is None or (w.work is not None and w.work.repo == ours)]
         for worker in workers:  # itself alone: it ends what it has started, in order
-            worker.process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + SET_GRACE
-        while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in workers):
+        while time.monotonic() < deadline and any(worker.alive for worker in workers):
             for worker in workers:
                 worker.process.poll()
             time.sleep(0.02)
         for worker in workers:
-            signal_group(worker.process.pid, signal.SIGKILL)
+            worker.signal(signal.SIGKILL)
         if ours is not None:
             for worker in workers:
                 self._drop(worker)
@@ -179,6 +195,8 @@ class LocalExecutor:
             self._end(worker)
             self._release(worker)
         self._workers.clear()
+        if self._server is not None:
+            self._server.close()
         self._selector.close()
         if self._board is not None:
             self._board.remove()
@@ -197,9 +215,9 @@ class LocalExecutor:
     def _end(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None
         if not worker.used:  # it may still be starting, for nothing
-            signal_group(worker.process.pid, signal.SIGKILL)
+            worker.signal(signal.SIGKILL)
         if not ended_within(worker.process, SET_GRACE):
-            signal_group(worker.process.pid, signal.SIGKILL)
+            worker.signal(signal.SIGKILL)
             worker.process.wait()
         worker.process.stdout.close()
 
@@ -273,8 +291,9 @@ class LocalExecutor:
     def _spawn(self) -> _Worker:
         taken = {w.number for w in self._workers}
         number = next(n for n in range(self._slots + 1) if n not in taken)
-        process = spawn("minipach.executors.local.worker")
-        worker = _Worker(process, number)
+        if self._server is not None and not self._server.alive:
+            self._server = new_worker_source()
+        worker = _Worker(new_worker(self._server), number)
         self._workers.append(worker)
         self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
         return worker
@@ -283,7 +302,7 @@ class LocalExecutor:
         """Forget a worker that is gone or is to go, and clear its slot."""
         self._selector.unregister(worker.stdout)
         self._release(worker)
-        signal_group(worker.process.pid, signal.SIGKILL)
+        worker.signal(signal.SIGKILL)
         worker.process.wait()
         self._workers.remove(worker)
         if worker.work is not None and not self._cancelled:
