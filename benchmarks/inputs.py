@@ -3,8 +3,9 @@
 A `schedule` has a cost that does not depend on size; the rows of a file of one byte show it, for the first schedule of
 a project and for later ones. What the size costs is the rest. The first run of a content also verifies it against its
 key; later runs on the machine do not. For the row "again, with its checksum", the notes of what was verified are
-deleted before each run. The row of a checksum alone is the least that this, and an output, can cost.
-Aims: read again, 1.05 times the command alone and no extra disk; written, 2 times the command alone, no second copy.
+deleted before each run. It is computed beside the command, so the row shows the longer of both. The row of a checksum
+alone is the least that an output can cost.
+Aims: read, 1.05 times the command alone and no extra disk; written, 2 times the command alone, no second copy.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def memory_below(pid: int) -> int | None:
     The launcher makes its command a session of its own: so what datalad and git do beside it does not count.
     """
     total = None
-    for launcher in _launchers(pid):
+    for launcher in launchers_below(pid):
         own = _stat(launcher)
         found = [_stat(child) for child in _descendants(launcher)]
         running = [stat for stat in found if stat and own and stat[1] != own[1] and stat[0] not in _ENGINES]
@@ -137,7 +137,7 @@ def memory_below(pid: int) -> int | None:
     return total
 
 
-def _launchers(pid: int) -> list[int]:
+def launchers_below(pid: int) -> list[int]:
     """Return the launchers below a process; not those that run inside another's command."""
     found: list[int] = []
     todo = _children(pid)

@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minipach.execution.checks_beside import ChecksBeside, DamagedInputError
 from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, write_result_ref
 from minipach.execution.secrets import SecretError
 from minipach.execution.set_try import DataladError, LauncherReport, try_set
-from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
+from minipach.execution.staging import HopelessError, StagingError, Untouched, Unverified, check_own, stage
 from minipach.git.git_error import GitError
 from minipach.git.worktrees import Slot, clear_scratch
 from minipach.model.failures import FINAL
@@ -106,6 +107,8 @@ class _Tries:
         self.begun = len(work.parts)  # datums: the first ones of the set
         self._ready = False
         self._report = LauncherReport()  # of the last try
+        self._checks: ChecksBeside | None = None  # None: all contents are verified
+        self._verify_first = False
         self._copies: Untouched | None = None  # None: the command can't write to what is staged
 
     def run(self) -> Outcome:
@@ -126,6 +129,7 @@ class _Tries:
             except (StagingError, SecretError, GitError, OSError) as error:
                 self.lost += 1
                 self._ready = False
+                self._verify_first = self._verify_first or isinstance(error, DamagedInputError)
                 full = self._disk_full(error)
                 message = str(full.problem if full else error)
                 _note(work.log, f"not the command's fault: {message}")
@@ -153,7 +157,7 @@ class _Tries:
         self._begin()  # what it took to get the inputs doesn't count
         _Stop.can_finish = len(work.parts) > 1 and not _Stop.asked
         try:
-            tried = try_set(work, slot)
+            tried = try_set(work, slot, self._checks.need_sound if self._checks else lambda: None)
         except DataladError:
             self.tries += 1
             check_new_names(slot)
@@ -212,13 +216,18 @@ class _Tries:
         return tuple(found.values())
 
     def _prepare(self) -> None:
+        if self._checks is not None and not self._ready:
+            self._checks.close()
+            self._checks = None
         if self._ready:
             clear_scratch(self.slot.path)  # of a launcher that was killed: its command may run on
             return
         self.slot.reset(self.work.base)
         check_own(self.slot.main, self.work.base, self.work.image if needs_image() else "")
         share = chosen_runtime(self.slot.path, self.work.image).read_only
-        stage(self.slot.path, self.work.files, share=share)
+        waiting: list[Unverified] = []
+        stage(self.slot.path, self.work.files, share=share, later=None if self._verify_first else waiting)
+        self._checks = ChecksBeside(waiting) if waiting else None
         self.meter.count_inputs()
         self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])
         self._ready = True
@@ -244,6 +253,8 @@ class _Tries:
         self.before.append(Try.of(self.each[0], kind, code, message, platform.node(), self.work.log))
 
     def _complete(self, outcome: Outcome) -> Outcome:
+        if self._checks is not None:
+            self._checks.close()
         self._measure()
         each = dict(enumerate(self.each))
         datums = tuple(

@@ -137,8 +137,12 @@ class SetTry:
     stored: tuple[StoredOutput, ...] | None = None
 
 
-def try_set(work: WorkSet, slot: Slot) -> SetTry:
-    """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
+def try_set(work: WorkSet, slot: Slot, need_sound: Callable[[], None] = lambda: None) -> SetTry:
+    """Run a set's command once.
+
+    need_sound: called when the command has ended, before anything is made of that. What it raises is passed on.
+    Raises DataladError, and SecretError for a secret that isn't to be had.
+    """
     secrets = secret_values(work.secrets, work.secrets_folder)
     tested = chosen_runtime(slot.path, work.image).name
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
@@ -148,6 +152,7 @@ def try_set(work: WorkSet, slot: Slot) -> SetTry:
         ):
             code, record = _containers_run(work, slot)
         tried = judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
+    need_sound()
     if tried.failure or tried.exit != 0:
         return tried
     stored = store_outputs(slot.main, slot.path, work.base, tried.report.outputs)

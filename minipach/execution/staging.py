@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.annex_checksums import damaged
+from minipach.git.annex_checksums import Stamp, damaged, not_verified
 from minipach.git.annex_errors import row_reason
+from minipach.git.annex_keys import size_of
 from minipach.git.annex_layout import is_plain, object_path
 from minipach.git.content import classify
 from minipach.git.near_contents import are_near, on_one_processor
@@ -24,6 +25,7 @@ from minipach.support.files import clone_file, stays_inside
 from minipach.support.text import quoted
 
 LARGE = 1 << 20  # bytes: the launcher mounts what is at least as large, and copies the rest
+LONG = 64 << 20  # bytes that are worth a thread, to verify them while the command runs
 _IMAGES = ".datalad/environments/"
 
 
@@ -35,13 +37,36 @@ class HopelessError(StagingError):
     """A staging error that trying again can't mend."""
 
 
-def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True, fresh: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Contents of a repository that are not verified yet.
+
+    files, stamps, names: of each by its key; its file, how that looked when it was staged, and a name for messages.
+    """
+
+    repo: Path
+    files: Mapping[str, Path]
+    stamps: Mapping[str, Stamp]
+    names: Mapping[str, str]
+
+
+def stage(
+    slot: Path,
+    files: Sequence[StagedFile],
+    *,
+    share: bool,
+    get: bool = True,
+    fresh: bool = False,
+    later: list[Unverified] | None = None,
+) -> int:
     """Place the files below `slot`, and return the bytes that they hold.
 
     share: whether links to the source are safe, which is so only where the command gets them read-only: a hard link,
     or a symbolic one to a large content on another disk, which the launcher mounts; else a reflink where the file
     system can, or a copy · get: whether content that isn't here may be fetched into its
-    dataset · fresh: whether contents are verified that were verified before (`git.annex_checksums`).
+    dataset · fresh: whether contents are verified that were verified before (`git.annex_checksums`) · later: gets
+    large contents that the caller has to verify before anything is made of what the command writes (None: all are
+    verified here).
     Raises StagingError.
     """
     by_repo: dict[str, list[StagedFile]] = {}
@@ -52,7 +77,7 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = T
         repo = Repo(Path(path))
         try:
             names = {f.key: f.dest.removeprefix(INPUTS) for f in group if f.key}
-            contents = locate(repo, set(names), get=get, names=names, fresh=fresh)
+            contents = locate(repo, set(names), get=get, names=names, fresh=fresh, later=later if share else None)
             for file in group:
                 total += _place(repo, slot / file.dest, file, contents, share=share)
         finally:
@@ -128,11 +153,12 @@ def locate(
     names: Mapping[str, str] | None = None,
     fresh: bool = False,
     usual: bool = False,
+    later: list[Unverified] | None = None,
 ) -> dict[str, Path]:
     """Return where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
 
     names: of files by their key, for messages · fresh: as for `stage` · usual: whether contents can be at the usual
-    place alone, as in a clone of our own. Raises StagingError.
+    place alone, as in a clone of our own · later: as for `stage`. Raises StagingError.
     """
 
     def of(key: str) -> str:
@@ -140,7 +166,16 @@ def locate(
 
     if keys:
         _need_annex(repo)
-    found = _verify(repo, _present(repo, keys, ask=not usual), of, get=get, fresh=fresh)
+
+    def sound(contents: dict[str, Path], *, get: bool) -> dict[str, Path]:
+        put_off = _put_off(repo, contents, of) if later is not None and not fresh else None
+        if put_off is None or later is None:
+            return _verify(repo, contents, of, get=get, fresh=fresh)
+        later.append(put_off)
+        now = {key: path for key, path in contents.items() if key not in put_off.files}
+        return {**put_off.files, **_verify(repo, now, of, get=get, fresh=fresh)}
+
+    found = sound(_present(repo, keys, ask=not usual), get=get)
     absent = sorted(keys - found.keys())
     if absent and not get:
         raise StagingError(
@@ -149,7 +184,7 @@ def locate(
         )
     if absent:
         _fetch(repo, absent, of)
-        found |= _verify(repo, _present(repo, set(absent)), of, get=False, fresh=fresh)
+        found |= sound(_present(repo, set(absent)), get=False)
         missing = [key for key in absent if key not in found]
         if missing:
             raise HopelessError(
@@ -157,6 +192,16 @@ def locate(
                 f"git -C {quoted(repo.path)} annex whereis --key {missing[0]}"
             )
     return found
+
+
+def _put_off(repo: Repo, contents: Mapping[str, Path], of: Callable[[str], str]) -> Unverified | None:
+    """Return the contents that are to be verified while the command runs; None: there are none, or they are small."""
+    if sum(size_of(key) or 0 for key in contents) < LONG:
+        return None
+    stamps = not_verified(repo, contents)
+    if sum(size for size, _, _ in stamps.values()) < LONG:
+        return None
+    return Unverified(repo.path, {key: contents[key] for key in stamps}, stamps, {key: of(key) for key in stamps})
 
 
 def _verify(

@@ -23,7 +23,7 @@ _BLAKE = {f"BLAKE2B{n}": (hashlib.blake2b, n // 8) for n in (160, 224, 256, 384,
 _BLAKE_S = {f"BLAKE2S{n}": (hashlib.blake2s, n // 8) for n in (160, 224, 256)}
 _SETTLED = 50_000_000  # ns before a look: a change in the same tick of the clock would never show
 _AT_ONCE = 500  # keys in one question to SQLite
-_Stamp = tuple[int, int, int]  # bytes, inode, time of the last change of the content in ns
+Stamp = tuple[int, int, int]  # bytes, inode, time of the last change of the content in ns
 
 
 def content_of(file: Path, backend: str, repo: Repo) -> str:
@@ -85,6 +85,30 @@ def damaged(repo: Repo, contents: Mapping[str, Path], *, fresh: bool = False) ->
     return bad
 
 
+def not_verified(repo: Repo, contents: Mapping[str, Path]) -> dict[str, Stamp]:
+    """Return the stamps of contents that are to be verified yet, and that a thread can verify: see `is_same`.
+
+    Those whose size is another one than their key's are left out: they need not be read.
+    """
+    stamps = {key: _stamp(file) for key, file in contents.items() if _is_ours(key)}
+    with _notes(repo) as notes:
+        known = notes.read(stamps)
+    return {key: stamp for key, stamp in stamps.items() if known.get(key) != stamp and stamp[0] == size_of(key)}
+
+
+def _is_ours(key: str) -> bool:
+    """Return whether a key names a checksum that needs no process of git-annex."""
+    return names_content(key) and _new_hash(content_id(key).partition("--")[0]) is not None
+
+
+def is_same(file: Path, stamp: Stamp) -> bool:
+    """Return whether a file is the one that had this stamp, with what it held then."""
+    try:
+        return _stamp(file) == stamp
+    except OSError:
+        return False
+
+
 def note_verified(repo: Repo, contents: Mapping[str, Path], began: Mapping[str, int]) -> None:
     """Note contents whose checksum somebody has computed already. began: when, for each key (ns since 1970)."""
     stamps = {key: _stamp(file) for key, file in contents.items()}
@@ -92,7 +116,7 @@ def note_verified(repo: Repo, contents: Mapping[str, Path], began: Mapping[str, 
         notes.write({key: stamp for key, stamp in stamps.items() if stamp[2] < began[key] - _SETTLED})
 
 
-def _stamp(file: Path) -> _Stamp:
+def _stamp(file: Path) -> Stamp:
     """Return the stamp of a file, which changes when it is written to.
 
     The time of its last change of any kind (ctime) is left out: staging makes hard links, each of which changes it.
@@ -108,8 +132,8 @@ class _Notes:
         self._db = db
         self._host = platform.node()
 
-    def read(self, keys: Iterable[str]) -> dict[str, _Stamp]:
-        found: dict[str, _Stamp] = {}
+    def read(self, keys: Iterable[str]) -> dict[str, Stamp]:
+        found: dict[str, Stamp] = {}
         wanted = list(keys)
         with contextlib.suppress(sqlite3.Error):
             for start in range(0, len(wanted) if self._db is not None else 0, _AT_ONCE):
@@ -119,7 +143,7 @@ class _Notes:
                 found |= {row[0]: row[1:] for row in self._db.execute(sql, (self._host, *some))}  # type: ignore[union-attr]
         return found
 
-    def write(self, stamps: Mapping[str, _Stamp]) -> None:
+    def write(self, stamps: Mapping[str, Stamp]) -> None:
         if self._db is None or not stamps:
             return
         rows = [(self._host, key, *stamp) for key, stamp in stamps.items()]
