@@ -46,6 +46,7 @@ def plan(
 
     Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """
+    from minipach.executors.registry import too_much
     from minipach.planning.expected_cost import expected_cost
     from minipach.planning.project_plan import plan_project
     from minipach.project import branch_check, uncommitted
@@ -63,6 +64,9 @@ def plan(
     used = uncommitted.used_by(project, targets.order)
     looking = BackgroundCall(lambda: uncommitted.uncommitted(project, used))  # git looks while the plan is made
     found = plan_project(project, targets, forced=force, now=now)
+    busy = {plan.pipeline for plan in found.plans if plan.counts.get("run")}
+    greedy = too_much(project, (path for path in targets.order if project.name_of(path) in busy))
+    problems = (*found.problems, *greedy)
     cost = expected_cost(project, found.plans, slots(project.repo, jobs))
     changes = looking.result()
     for remark in (
@@ -88,13 +92,13 @@ def plan(
             data["clocks"] = [clock.as_json() for clock in clocks]
         if waits:
             data["paused"] = waits
-        show_json({**data, "problems": problems_json(found.problems), "uncommitted": uncommitted.as_json(changes)})
+        show_json({**data, "problems": problems_json(problems), "uncommitted": uncommitted.as_json(changes)})
     else:
         _show_plans(found.plans, everything=everything)
         if cost is not None:
             show()
             show(cost.text())
-    leave_with(found.problems)
+    leave_with(problems)
 
 
 def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> None:

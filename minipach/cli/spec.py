@@ -58,6 +58,7 @@ def check(
 
     Example: minipach check edges other/spec.yml
     """
+    from minipach.executors.registry import too_much
     from minipach.rerun.working_tree import working_project
 
     here: Here = context.obj
@@ -101,7 +102,10 @@ def check(
             notes.append(Problem("spec.in-data", file, said, f"move it out of {holder}"))
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
-        notes += _more_notes(project, [*chosen, *given], chosen, committed=committed, is_whole=not words)
+        notes += [
+            *too_much(project, chosen),
+            *_more_notes(project, [*chosen, *given], chosen, committed=committed, is_whole=not words),
+        ]
     written = [found for found in read.values() if isinstance(found, Pipeline)]
     notes = [*(note for found in written for note in (*found.notes, *_of_this_host(found))), *notes]
     for note in notes:

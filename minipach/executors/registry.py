@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -171,6 +171,13 @@ def chosen_name(project: Project) -> str:
 def chosen(project: Project) -> Backend:
     """Return the backend that is set on this machine. Raises UserError."""
     return backend(chosen_name(project))
+
+
+def too_much(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
+    """Yield the problem of each of these pipelines that requests more than a machine of the executor has."""
+    used = chosen(project)
+    found = (used.too_much(project, project.pipelines[path]) for path in paths if path in project.pipelines)
+    return (problem for problem in found if problem is not None)
 
 
 def withdraw_others(used: Backend, repo: Repo) -> None:

@@ -399,7 +399,7 @@ esac
     [
         # where the launcher looks late, the kernel's own bound comes first, and the shell says so
         (_FORKS, "minipach: {limits: {processes: 60}}", "more than 60 processes|Cannot fork"),
-        (_FILLS, "resource_limits: {disk: 20M}", "more than 20000000 bytes of disk"),
+        (_FILLS, "resource_limits: {disk: 20M}", "more than 20 MB of disk"),
     ],
 )
 def test_a_datum_beyond_its_limits_fails_alone(

@@ -10,6 +10,11 @@ from minipach.execution.launcher.core import POLL, Suppress
 from minipach.execution.launcher.processes import descendants, statm, threads
 
 
+def amount(number):
+    """Bytes for people."""
+    return f"{number / 1e9:.4g} GB" if number >= 1e9 else f"{number / 1e6:.4g} MB"
+
+
 class Bound:
     """The kernel's limit on what this process starts, some way above the one that is looked at: a fork bomb is faster.
 
@@ -123,12 +128,12 @@ class Watch:
             and self.limits["memory"] < sum(map(statm, descendants(self.top)))
         ):
             self.launcher.is_out_of_memory = True
-            return "memory", f"it used more than {self.limits['memory']} bytes of memory, which is the limit"
+            return "memory", f"it used more than {amount(self.limits['memory'])} of memory, which is the limit"
         if self.launcher.printed > self.limits.get("disk", self.launcher.printed):
-            return "disk", f"it printed more than {self.limits['disk']} bytes, which is its limit of disk"
+            return "disk", f"it printed more than {amount(self.limits['disk'])}, which is its limit of disk"
         if now >= self.next_disk:
             used = self.box.measure()
             self.next_disk = time.monotonic() + max(1.0, 20 * (time.monotonic() - now))
             if used > self.limits.get("disk", used):
-                return "disk", f"it used more than {self.limits['disk']} bytes of disk, which is the limit"
+                return "disk", f"it used more than {amount(self.limits['disk'])} of disk, which is the limit"
         return "", ""

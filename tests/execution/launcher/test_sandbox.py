@@ -396,7 +396,7 @@ def test_limits(launch: Launcher, way: Way) -> None:
     words = [word for name in ("bomb", "big", "fill", "talk", "fine") for word in datum(name)]
     done, report = launch.reported(launch.image(way[1]), "-t", "50", *limits, *words, *shell(script), **use(way))
     bomb_row, big, fill_row, talk_row, fine = report["datums"]
-    assert talk_row["code"] and talk_row["fault"] == "it printed more than 8000000 bytes, which is its limit of disk"
+    assert talk_row["code"] and talk_row["fault"] == "it printed more than 8 MB, which is its limit of disk"
     assert bomb_row["code"] or way[0] == "podman", done.stderr
     assert not bomb_row["timed_out"]
     if bomb_row["code"] and os.getuid() == 0 and way[0] != "podman":
@@ -406,7 +406,7 @@ def test_limits(launch: Launcher, way: Way) -> None:
         )
     assert "processes" not in big["fault"], "the next one is not blamed for it"
     assert big["code"] and not (launch.dataset / "big").exists(), done.stderr
-    assert fill_row["code"] and fill_row["fault"] == "it used more than 8000000 bytes of disk, which is the limit"
+    assert fill_row["code"] and fill_row["fault"] == "it used more than 8 MB of disk, which is the limit"
     assert (fine["code"], launch.outputs()) == (0, {"fine": "fine\n"})
     assert launch.clean()
 
@@ -419,7 +419,7 @@ def test_a_limit_of_memory(launch: Launcher, way: Way) -> None:
         launch.image(way[1]), "-L", "memory=100000000", *datum("grow"), *datum("fine"), *shell(script), **use(way)
     )
     grown, fine = report["datums"]
-    assert grown["code"] and grown["fault"] == "it used more than 100000000 bytes of memory, which is the limit"
+    assert grown["code"] and grown["fault"] == "it used more than 100 MB of memory, which is the limit"
     assert fine["code"] == 0, done.stderr
 
 

@@ -28,6 +28,21 @@ def test_a_request_beyond_the_machine_is_one_line_and_changes_nothing(greedy: St
     assert not (greedy.root / "edges/.git").exists() and not (greedy.root / "modest/.git").exists()
 
 
+def test_plan_and_check_say_it_before(greedy: Study) -> None:
+    greedy.copier("modest")
+    planned = greedy.minipach("plan")
+    assert planned.code == 2
+    assert [problem.code for problem in planned.problems] == ["pipeline.needs-too-much"]
+    assert "modest: " in planned.out and "edges: " in planned.out
+    assert greedy.minipach("plan", "modest").code == 0
+    assert greedy.minipach("plan", "--json").json["problems"][0]["code"] == "pipeline.needs-too-much"
+    checked = greedy.minipach("check")
+    assert checked.code == 0, "the spec is sound; another machine may have so much"
+    assert "requests more than this machine has: 4096 CPUs" in checked.err
+    greedy.git(".", "config", "minipach.executor", "slurm")
+    assert "requests more than this machine has" not in greedy.minipach("check").err
+
+
 @pytest.mark.slow
 def test_what_another_machine_has_computed_needs_nothing_here(greedy: Study) -> None:
     spec = (greedy.root / "edges/spec.yml").read_text()
