@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 
 from minipach.executors.base import Executor
 from minipach.executors.gpus import gpus_there, own_gpus
@@ -43,6 +44,7 @@ class LocalBackend(Backend):
         if ask is None:
             return None
         capacity = _capacity(project)
+        free = shutil.disk_usage(project.root).free
         lacks = [
             f"{many(ask.cpu, 'CPU')} (it has {capacity.cpus:g})" if ask.cpu and ask.cpu > capacity.cpus else "",
             f"{byte_count(ask.memory)} of memory (it has {byte_count(capacity.memory)})"
@@ -51,6 +53,7 @@ class LocalBackend(Backend):
             f"{many(ask.gpu_number, 'GPU')} (it has {len(capacity.gpus)})"
             if ask.gpu_number > len(capacity.gpus)
             else "",
+            f"{byte_count(ask.disk)} of disk (it has {byte_count(free)} free)" if ask.disk and ask.disk > free else "",
         ]
         if not any(lacks):
             return None

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fixtures.projects import Study
 
-MUCH = "resource_requests: {cpu: 4096, memory: 200Ti, gpu: {type: nvidia.com/gpu, number: 999}}\n"
+MUCH = "resource_requests: {cpu: 4096, memory: 200Ti, disk: 300Ti, gpu: {type: nvidia.com/gpu, number: 999}}\n"
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ def test_a_request_beyond_the_machine_is_one_line_and_changes_nothing(greedy: St
     assert done.code == 2
     (problem,) = done.problems
     assert problem.code == "pipeline.needs-too-much" and problem.location.startswith("edges/spec.yml")
-    assert [value in problem.message for value in ("4096 CPUs", "219.9 TB", "999 GPUs")] == [True] * 3
+    assert [value in problem.message for value in ("4096 CPUs", "219.9 TB", "999 GPUs", "329.9 TB of disk")] == [
+        True
+    ] * 4
     assert greedy.git(".", "rev-parse", "HEAD") == before
     assert not (greedy.root / "edges/.git").exists() and not (greedy.root / "modest/.git").exists()
 
