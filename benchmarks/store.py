@@ -2,6 +2,9 @@
 
 Without one, each worker has clones of its own, and contents go to an S3 server (SeaweedFS) on this machine. Two kinds
 of work are measured: `cp` of files of 5 kB, and the edges of photographs (`examples/photographs`), a datum each.
+
+The peer is git-annex alone: two repositories at once get half of the inputs each from the folder where they are, and
+copy half of the outputs each to the same server. That much, at least, comes on top of work with a shared filesystem.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from common import (
@@ -31,6 +36,14 @@ from common import (
     table,
     workplace,
 )
+
+from minipach.git.repo import Repo, at_once
+from minipach.model.local_state import LocalState
+from minipach.model.repo_layout import DATALAD_CONFIG
+from minipach.storage.special_remotes import enable
+from minipach.storage.store import Store, stores_in
+
+_WORKERS = 2
 
 
 def copies(folder: Path, datums: int) -> Path:
@@ -112,6 +125,77 @@ def commands(traces: Path) -> Counter[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Alone:
+    """git-annex without minipach. seconds: wall time · get, copy, server: CPU seconds of each part."""
+
+    seconds: float
+    get: float
+    copy: float
+    server: float
+
+
+def annex_alone(shared: Path, apart: Path, folder: Path) -> Alone:
+    """The least that the contents of a project cost git-annex: to get all inputs, and to copy all outputs to the store.
+
+    Args:
+        shared: The project that has all contents.
+        apart: The project with the S3 server, which runs.
+        folder: Where to make the repositories.
+    """
+    folder.mkdir()
+    (store,) = stores_in(Repo(apart), "--file", str(apart / DATALAD_CONFIG)).values()
+    access, secret = (LocalState.in_root(apart).store / "key").read_text().split()
+    env = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
+    requests = {name: _keys(shared / name, folder) for name in ("images", "edges")}
+    for n in range(_WORKERS):
+        for name in requests:
+            call("git", "clone", "--quiet", "--no-checkout", shared / name, folder / f"{name}{n}", cwd=folder)
+            call("git", "annex", "init", "--quiet", cwd=folder / f"{name}{n}")
+        _prepare(folder / f"edges{n}", store, Repo(apart), requests["edges"][n])
+
+    def transfer(n: int) -> tuple[Measured, Measured]:
+        got = _batch(folder / f"images{n}", requests["images"][n], "get")
+        jobs = at_once(Repo(folder / f"edges{n}"), len(requests["edges"][n].read_bytes().splitlines()), store.transfers)
+        return got, _batch(folder / f"edges{n}", requests["edges"][n], "copy", "--to", store.name, *jobs, env=env)
+
+    pid = int((LocalState.in_root(apart).store / "store.pid").read_text())
+    before, started = _cpu(pid), time.perf_counter()
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        parts = list(pool.map(transfer, range(_WORKERS)))
+    seconds, server = time.perf_counter() - started, _cpu(pid) - before
+    return Alone(seconds, sum(got.cpu for got, _ in parts), sum(copied.cpu for _, copied in parts), server)
+
+
+def _keys(repo: Path, folder: Path) -> list[Path]:
+    """The annexed contents of a repo, in a file for each worker."""
+    keys = sorted(set(call("git", "annex", "find", "--format=${key}\\n", cwd=repo).splitlines()))
+    files = [folder / f"{repo.name}{n}.keys" for n in range(_WORKERS)]
+    for n, file in enumerate(files):
+        file.write_text("".join(f"{key}\n" for key in keys[n::_WORKERS]))
+    return files
+
+
+def _prepare(path: Path, store: Store, top: Repo, request: Path) -> None:
+    """Get outputs into a repository, and set the store up in it, with a place of its own there."""
+    repo = Repo(path)
+    repo.git("config", "datalad.dataset.id", f"alone-{path.name}")
+    enable(repo, store, top)
+    _batch(path, request, "get")
+
+
+def _batch(path: Path, request: Path, *words: str, env: Mapping[str, str] | None = None) -> Measured:
+    """A command of git-annex for the contents that a file names."""
+    whole = ["sh", "-c", 'keys=$1; shift; exec git annex --quiet "$@" --batch-keys < "$keys"', "-", request, *words]
+    return measure(whole, path, env=env)
+
+
+def _cpu(pid: int) -> float:
+    """The CPU seconds that a running process has taken so far, as Linux tells them."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def compare(make: Callable[[Path, int], Path], folder: Path, datums: int) -> list[str]:
     """The figures of one kind of work, as the rows of the table have them."""
     folder.mkdir()
@@ -126,14 +210,22 @@ def compare(make: Callable[[Path, int], Path], folder: Path, datums: int) -> lis
     traces = folder / "traces"
     traces.mkdir()
     try:
-        with clones(apart, folder / "scratch", 2, traces):
+        with clones(apart, folder / "scratch", _WORKERS, traces):
             two = schedule(apart, datums)
+        alone = annex_alone(shared, apart, folder / "alone")
     finally:
         measure([*MINIPACH, "down"], apart)
     counted = commands(traces)
     ratio = two.seconds / one.seconds
     times = [f"{one.seconds:.1f} s", f"{two.seconds:.1f} s", f"{ratio:.2f}"]
-    return [str(datums), *times, str(counted["push"]), str(sum(counted.values()))]
+    least = one.seconds + alone.seconds
+    peer = [
+        f"{alone.seconds:.1f} s",
+        f"{alone.get:.1f}, {alone.copy:.1f} and {alone.server:.1f} CPU s",
+        f"{least / one.seconds:.2f}",
+        f"{(two.seconds - one.seconds) / alone.seconds:.2f} times",
+    ]
+    return [str(datums), *times, *peer, str(counted["push"]), str(sum(counted.values()))]
 
 
 def main() -> None:
@@ -146,8 +238,10 @@ def main() -> None:
     with workplace(options) as folder:
         found = [compare(make, folder / name, datums) for name, make, datums in kinds if datums]
         print(conditions() + "\n")
-        rows = ["datums", "with a shared filesystem", "with clones and an S3 store", "ratio", "pushes of the workers"]
-        rows.append("git processes of the workers")
+        rows = ["datums", "with a shared filesystem", "with clones and an S3 store", "ratio"]
+        rows += ["git-annex alone: the same contents", "git-annex alone: get, copy, S3 server"]
+        rows += ["the ratio if git-annex's time were all", "what clones add, to git-annex alone"]
+        rows += ["pushes of the workers", "git processes of the workers"]
         names = [name for name, _, datums in kinds if datums]
         table(["through two workers", *names], list(zip(rows, *found, strict=True)))
 
