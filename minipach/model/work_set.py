@@ -248,15 +248,17 @@ def _datum_result(row: Any) -> DatumResult:
     return replace(found, message=clean(found.message))
 
 
-def tried_again(results: Sequence[DatumResult], tries: int) -> dict[int, int]:
+def tried_again(results: Sequence[DatumResult], tries: int, members: int | None = None) -> dict[int, int]:
     """Return the failed datums of a set of several that are to run alone, and how often.
 
-    tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
-    nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
-    worker with it). A failure that would only repeat is final. One that was out of memory is not for a worker to try
-    again, where the next try gets more: whoever has submitted the set does that.
+    tries: as in the spec · members: datums of the set (None: all have a result here).
+
+    Where another datum's time was over, which ended the set, that was no try of the others. Nothing was where the set
+    was lost, which may have been one datum's doing: its input can't be had, or it takes its worker with it. A failure
+    that would only repeat is final. One that was out of memory is not for a worker to try again, where the next try
+    gets more: whoever has submitted the set does that.
     """
-    if len(results) == 1:
+    if (len(results) if members is None else members) == 1:
         return {}
     found = {}
     for one in results:

@@ -299,7 +299,7 @@ class Round:
         results = outcome.results(len(flight.members))
         if outcome.kind == "ok":
             self.sizer.pace.learn(outcome.seconds, len(results), outcome.own_seconds)
-        again = tried_again(results, self._most)
+        again = tried_again(results, self._most, None if flight.work.chunk else len(flight.members))
         if len(results) == 1 or outcome.kind != "lost":
             self._streak.note(outcome)
         for one in results:
@@ -350,7 +350,8 @@ class Round:
         message = one.message
         if one.state in ("failed", "stopped") and self._absent:
             message = f"{message}; {self._absent} is not in the pipeline's repo"
-        tries = outcome.tries + (self._most - flight.work.tries if count == 1 and one.state != "lost" else 0)
+        alone = count == 1 and flight.work.trial is None
+        tries = outcome.tries + (self._most - flight.work.tries if alone and one.state != "lost" else 0)
         took = one.took or Took(0.0, 0.0, outcome.seconds / count, outcome.cpu / count, outcome.memory)
         return Attempt(
             task.datum.name,

@@ -33,7 +33,7 @@ def test_the_unit_of_a_command_of_a_group_has_its_arguments(study: Study) -> Non
 def test_unit_runs_the_same_command(study: Study, arguments: list[str], words: list[str], mode: str) -> None:
     done = study.minipach(*arguments, "--unit")
     assert done.code == 0, done.err
-    expected = " ".join(f'"{word}"' for word in (sys.executable, "-m", "minipach", "-C", str(study.root), *words))
+    expected = " ".join(f'"{word}"' for word in (sys.executable, "-P", "-m", "minipach", "-C", str(study.root), *words))
     assert f"\nExecStart={expected}\n" in done.out
     assert f"\nKillMode={mode}\n" in done.out and "RestartPreventExitStatus=2" in done.out
     assert "SuccessExitStatus=130" in done.out  # stopped before it has begun
