@@ -13,8 +13,9 @@ from minipach.environment.image import UNKNOWN_DIGEST, Image, resolve_image
 from minipach.environment.import_image import fetch_entries
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git import crash_cleanup
-from minipach.git.checkout import InTheWay, check_free, move_branch, recover
+from minipach.git.checkout import InTheWay, check_free, move_branch
 from minipach.git.content import classify
+from minipach.git.merging import settle
 from minipach.git.repo import Repo, is_dataset, need_identity, private_index
 from minipach.git.tree_entries import FILE, SYMLINK, TreeEntry
 from minipach.model.messages import SUBJECT
@@ -149,8 +150,7 @@ def commit_entries(
 ) -> None:
     """Commit entries to the branch that is checked out, and bring its checkout along. at: its commit and its name."""
     head, branch = at
-    crash_cleanup.clear(repo)
-    recover(repo)  # a move that was cut short comes before the next one
+    settle(repo)  # a move that was cut short comes before the next one
     crash_cleanup.begin(repo)
     with private_index(repo.common_dir / "minipach-index") as env:
         repo.git("read-tree", head, env=env)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from minipach.git.plain_names import parents
 from minipach.git.repo import UNFILTERED, Repo, annex
 from minipach.git.tree_entries import GITLINK, SYMLINK, TreeEntry
 from minipach.model.local_state import LocalState
+from minipach.model.messages import SUBJECT
 from minipach.support.git_objects import NO_OBJECT, blob_id
 
 _SMALL = 1024 * 1024  # bytes
 _SMALL_INDEX = 100_000  # bytes
+_MERGE = "merge"  # in the journal: git itself moves the branch, after the files
 _MANY = 200  # paths that are named to git
 
 
@@ -76,13 +79,38 @@ def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = 
     journal.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def taken_back(repo: Repo, here: str, new: str) -> Iterator[None]:
+    """Note that git itself brings the checkout from the commit `here` to `new` and moves the branch last.
+
+    If that is cut short, or fails, `recover` brings the checkout back. Files that differ are free, as the caller knows.
+    """
+    journal = _journal(repo)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_text(f"{new} {here} {_MERGE}\n")
+    yield
+    journal.unlink(missing_ok=True)
+
+
+def is_cut_short(repo: Repo) -> bool:
+    """Return whether a kill may have left the checkout by half: see `recover`."""
+    return _journal(repo).is_file()
+
+
 def recover(repo: Repo) -> tuple[str, ...]:
-    """Finish a checkout that a kill cut short, and return the paths that are left since somebody changed them."""
+    """Finish a checkout that a kill cut short, or take back a merge of git, and return the paths that are left.
+
+    These have been changed by somebody since.
+    """
     journal = _journal(repo)
     if not journal.is_file():
         return ()
     parts = journal.read_text().split()
     left: tuple[str, ...] = ()
+    if parts[2:] == [_MERGE]:
+        if repo.head() == parts[1]:
+            _end_merge(repo)
+        parts = parts[:2]
     if len(parts) == 2 and repo.head() == parts[1]:
         changes = _changes(repo, parts[0], parts[1])
         try:
@@ -92,6 +120,13 @@ def recover(repo: Repo) -> tuple[str, ...]:
         _apply(repo, [c for c in changes if c.path not in left])
     journal.unlink(missing_ok=True)
     return left
+
+
+def _end_merge(repo: Repo) -> None:
+    """End a merge of ours that waits for its commit: git forgets it, with index and files as before."""
+    message = repo.path / repo.line("rev-parse", "--git-path", "MERGE_MSG")
+    if repo.resolve("MERGE_HEAD") and message.is_file() and message.read_text(errors="replace").startswith(SUBJECT):
+        repo.git("merge", "--abort", ok=(0, 128))
 
 
 def _staged_since(repo: Repo, changes: list[PathChange]) -> set[str]:

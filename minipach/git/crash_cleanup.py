@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from minipach.git.repo import Repo
@@ -29,6 +31,11 @@ def begin(repo: Repo) -> None:
     os.utime(mark)
 
 
+def is_begun(repo: Repo) -> bool:
+    """Return whether there was a `begin` without an `end`: to the holder of the project's lock, that means a kill."""
+    return _mark(repo).is_file()
+
+
 def end(repo: Repo) -> None:
     """Say that all that was begun is finished."""
     _mark(repo).unlink(missing_ok=True)
@@ -49,6 +56,18 @@ def clear(repo: Repo, patience: float = _PATIENCE) -> None:
         if BUILD_REFS.encode() in report.read_bytes():
             report.unlink()
     repo.update_refs([f"delete {ref}" for ref in repo.refs(BUILD_REFS)])
+    end(repo)
+
+
+@contextlib.contextmanager
+def cleared(repo: Repo) -> Iterator[None]:
+    """Clear up what a kill left, and note for the next one that git works here until the end of the context.
+
+    For the holder of the project's lock only. Functions inside that begin and end by themselves end this, too.
+    """
+    clear(repo)
+    begin(repo)
+    yield
     end(repo)
 
 

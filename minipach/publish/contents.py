@@ -5,6 +5,7 @@ git-annex decides what may go: it keeps the last copies (`numcopies`, `mincopies
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from minipach.git import crash_cleanup
 from minipach.git.annex_errors import row_reason
 from minipach.git.annex_keys import size_of
+from minipach.git.presence import note_presence
 from minipach.git.repo import Repo, annex, has_annex, is_dataset
 from minipach.model.pipeline import folder_in
 from minipach.project.project import Project
@@ -77,7 +80,8 @@ def move_contents(project: Project, verb: Literal["get", "drop"], words: Sequenc
         holder = project.holder_of(path)
         repo = Repo(project.root / (holder if folder else path))
         try:
-            moved = _move(repo, path, verb, chosen, below=folder_in(path, holder) if folder else "")
+            with _moving(repo):
+                moved = _move(repo, path, verb, chosen, below=folder_in(path, holder) if folder else "")
             found.append(_with_stores(project, moved) if verb == "get" and moved.problems else moved)
         finally:
             repo.close()
@@ -117,7 +121,9 @@ def trim(project: Project, limit: int) -> tuple[int, int]:
             batch.append(rows.pop(0))
         for repo_path in {where for _, _, where, _ in batch}:
             sizes = {key: size for _, size, where, key in batch if where == repo_path}
-            gone = _drop_keys(Repo(repo_path), sizes)
+            repo = Repo(repo_path)
+            with _moving(repo):
+                gone = _drop_keys(repo, sizes)
             went += len(gone)
             freed += sum(sizes[key] for key in gone)
     return went, freed
@@ -139,6 +145,17 @@ def _drop_keys(repo: Repo, keys: Iterable[str]) -> list[str]:
             out = annex(repo, "drop", "--json", "--json-error-messages", *words, stdin=stdin, ok=(0, 1))
             gone += [row["key"] for row in _rows(out) if row.get("success")]
     return gone
+
+
+@contextlib.contextmanager
+def _moving(repo: Repo) -> Iterator[None]:
+    """Clear up before contents are moved what a kill may have left, in git-annex's log, too."""
+    killed = crash_cleanup.is_begun(repo)
+    with crash_cleanup.cleared(repo):
+        if killed and has_annex(repo):
+            keys = annex(repo, "findkeys", "--anything").splitlines()
+            note_presence(repo, [os.fsdecode(key) for key in keys])
+        yield
 
 
 def _limit(project: Project) -> int | None:

@@ -6,6 +6,7 @@ file is replaced under its name. What an interrupted export has sent stays, and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minipach.git import crash_cleanup
 from minipach.git.annex_errors import annex_reason, row_reason
 from minipach.git.annex_keys import key_of_link, size_of
 from minipach.git.git_error import GitError
@@ -103,15 +105,15 @@ def egress(project: Project, name: str, place: str | None) -> Exported:
     if place is None and not asked:
         fix = f"name one: minipach egress {name} DIR; or add egress: {{URL: ...}} to the spec"
         raise UserError(Problem("egress.no-place", path, "the spec names no place", fix))
-    if place is not None:
-        if place != place.encode("utf-8", "replace").decode():
-            raise UserError(Problem("egress.unusable", place, "no UTF-8", "name a folder in UTF-8"))
-        return _export(project, path, _place_of(place))
-    repo = Repo(project.root / path)
-    repo.git("config", "--local", _CONFIRMED, asked)
-    done = _export(project, path, _place_of(asked))
-    repo.git("config", "--local", _SENT, f"{_head(project, path, repo)} {asked}")
-    return done
+    if place is not None and place != place.encode("utf-8", "replace").decode():
+        raise UserError(Problem("egress.unusable", place, "no UTF-8", "name a folder in UTF-8"))
+    with contextlib.closing(Repo(project.root / path)) as repo, crash_cleanup.cleared(repo):
+        if place is not None:
+            return _export(project, path, _place_of(place))
+        repo.git("config", "--local", _CONFIRMED, asked)
+        done = _export(project, path, _place_of(asked))
+        repo.git("config", "--local", _SENT, f"{_head(project, path, repo)} {asked}")
+        return done
 
 
 def send_outputs(project: Project, paths: Iterable[str], notify: Callable[[str], None]) -> list[Problem]:
@@ -238,8 +240,7 @@ def _check_folder(project: Project, place: str) -> None:
 
 def _export(project: Project, path: str, place: str) -> Exported:
     _check_folder(project, place)
-    repo = Repo(project.root / path)
-    try:
+    with contextlib.closing(Repo(project.root / path)) as repo:
         is_reserved = reserved_in_pipeline if path in {one.path for one in project.places} else reserved_in_data
         head = _head(project, path, repo)
         new = {
@@ -265,8 +266,6 @@ def _export(project: Project, path: str, place: str) -> Exported:
         repo.git("config", "--local", "--unset-all", _begun_key(identity), ok=(0, 5))
         sizes = [_size(repo, entry) for entry in fresh]
         return Exported(path, place, len(fresh), sum(sizes), len(changed) - len(fresh), len(kept))
-    finally:
-        repo.close()
 
 
 def _fetch(repo: Repo, entries: Iterable[TreeEntry]) -> None:

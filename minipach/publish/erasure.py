@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minipach.git import crash_cleanup
 from minipach.git.annex_errors import row_reason
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.git_error import GitError
+from minipach.git.presence import note_presence
 from minipach.git.repo import Repo, annex, has_annex, is_dataset
 from minipach.git.tree_entries import SYMLINK
 from minipach.model.neutral_names import restore
@@ -225,8 +227,9 @@ def erase(project: Project, found: Collection[ErasedData], word: str, notify: No
     for here in found:
         with closing(Repo(project.root / here.repo)) as repo:
             if has_annex(repo):
-                _note_emptied(repo, here.keys, emptied)
-                _drop(project, repo, here, word, notify)
+                with crash_cleanup.cleared(repo):
+                    _note_emptied(repo, here.keys, emptied)
+                    _drop(project, repo, here, word, notify)
 
 
 def _note_emptied(repo: Repo, wanted: Collection[str], emptied: Mapping[str, set[str]]) -> None:
@@ -293,6 +296,7 @@ def _drop(project: Project, repo: Repo, here: ErasedData, word: str, notify: Not
     for folder in ("bad", "tmp"):  # damaged, and transferred in part
         for key in here.keys:
             (repo.common_dir / "annex" / folder / key).unlink(missing_ok=True)
+    note_presence(repo, here.keys)  # a kill may have come after the content was gone
     _name_copies(project, repo, here, again, failed)
     notify(f"{here.repo}: {many(len(here.keys), 'content')} dropped, {many(len(here.left) - before, 'place')} left")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from minipach.git.checkout import dirty_paths
+from minipach.git import crash_cleanup
+from minipach.git.checkout import InTheWay, dirty_paths, taken_back
 from minipach.git.git_error import GitError
+from minipach.git.merging import merge, settle
 from minipach.git.repo import Repo, is_dataset
-from minipach.git.settings import FAST_FORWARD
 from minipach.git.tree_entries import GITLINK
 from minipach.model import run_record
 from minipach.model.repo_layout import INPUTS
@@ -67,6 +68,7 @@ def _link(repo: Repo, commit: str, path: str) -> str | None:
 
 def _follow(there: Repo, source: Path, old: str, new: str) -> None:
     try:
+        settle(there)
         if there.head() != old or dirty_paths(there):
             return
         # with what it knows of where contents are: git-annex records any remote's branch of that name
@@ -75,8 +77,9 @@ def _follow(there: Repo, source: Path, old: str, new: str) -> None:
         if not there.succeeds(*fetch, branch):
             there.git(*fetch)  # no annex
         if there.succeeds("merge-base", "--is-ancestor", old, new):
-            there.git(*FAST_FORWARD, new)  # stays on its branch, if it is on one
+            merge(there, new)  # stays on its branch, if it is on one
         else:
-            there.git("checkout", "--quiet", "--detach", new)
-    except GitError:
+            with crash_cleanup.cleared(there), taken_back(there, old, new):
+                there.git("checkout", "--quiet", "--detach", new)
+    except (GitError, InTheWay):
         return

@@ -17,7 +17,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from minipach.git import crash_cleanup
+from minipach.git.checkout import InTheWay
 from minipach.git.git_error import GitError
+from minipach.git.merging import NotMergedError, merge, settle
 from minipach.git.repo import Repo, annex, is_dataset
 from minipach.git.settings import FAST_FORWARD, MERGE
 from minipach.git.tree_entries import GITLINK
@@ -200,7 +203,9 @@ def send(
         claims: The pipelines that this process works on, as for `push`.
     """
     claims = claims or Alone()
-    contents = partial(_send_contents, project, verify=verify, without_contents=without_contents, notify=notify)
+    contents = partial(
+        _send_contents, project, verify=verify, without_contents=without_contents, claims=claims, notify=notify
+    )
     try:
         found = [_busy(claims, one) or _tried(project, one, contents) for one in wanted]
         places = partial(_send_places, project, claims=claims)  # apart: what went counts, also if this fails
@@ -287,10 +292,14 @@ def _send_contents(
     *,
     verify: int,
     without_contents: bool,
+    claims: Claims,
     notify: Notify,
 ) -> RepoExchange:
     """Send contents. Raises UserError if they have no place."""
     remote = moved.remote
+    with _alone_with(project, moved.repo, claims):
+        tidy(repo, moved.repo, notify)
+    crash_cleanup.begin(repo)
     if blocked := _blocked(project, repo):
         raise UserError(blocked)
     named = list(dict.fromkeys([*branches(repo), *sent_branches(project, repo, moved.repo)]))
@@ -303,6 +312,7 @@ def _send_contents(
         if read := copy_contents.verify(repo, store, verify):
             notify(f"{moved.repo}: {many(read, 'content')} read back from {store}, unchanged")
         moved = replace(moved, verified=moved.verified + read)
+    crash_cleanup.end(repo)
     if not without_contents and (homeless := _without_store(repo, moved, named)):
         raise UserError(homeless)
     return moved
@@ -454,6 +464,7 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
         try:
             before = repo.head()
             with _alone_with(project, path, claims):
+                tidy(repo, path, notify)
                 if keeps_contents(repo):
                     results_exchange.take(repo, remote)
                 bring(repo, remote, partial(_notify_of, notify, path))
@@ -479,29 +490,41 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
     return found
 
 
+def tidy(repo: Repo, where: str, notify: Notify) -> None:
+    """Clear up what a kill left in a repo, and say which files are left as they are. where: the repo, for that line."""
+    for path in settle(repo):
+        notify(f"{where}: {path} was changed by somebody and is left as it is")
+
+
 def bring(repo: Repo, remote: str, notify: Notify) -> None:
     """Fetch a remote and move the branch that is checked out to its state. Raises UserError where both have commits."""
-    repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
-    results_exchange.take_places(repo, remote)
+    with crash_cleanup.cleared(repo):
+        repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
+        results_exchange.take_places(repo, remote)
     branch = repo.branch()
     there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
     here = repo.head()
     if there is None or here is None or repo.succeeds("merge-base", "--is-ancestor", there, here):
         return
-    if repo.succeeds("merge-base", "--is-ancestor", here, there):
-        repo.git(*FAST_FORWARD, there)
-        notify(f"{branch} moved to {there[:12]} of {remote}")
-        return
-    subjects = repo.line("log", "--format=%s", f"{there}..{here}").splitlines()
+    forward = repo.succeeds("merge-base", "--is-ancestor", here, there)
     problem = f"{branch} and {remote}/{branch} have diverged"
-    if not all(subject.startswith((SUBJECT, RECORD)) for subject in subjects):
-        raise UserError(Problem("pull.diverged", "", problem, "minipach sync"))
+    if not forward:
+        subjects = repo.line("log", "--format=%s", f"{there}..{here}").splitlines()
+        if not all(subject.startswith((SUBJECT, RECORD)) for subject in subjects):
+            raise UserError(Problem("pull.diverged", "", problem, "minipach sync"))
     try:
-        repo.git(*MERGE, "-m", f"{SUBJECT}merge {remote}", there)
-    except GitError:
-        repo.git("merge", "--abort", ok=(0, 128))
+        merge(repo, there, FAST_FORWARD if forward else (*MERGE, "-m", f"{SUBJECT}merge {remote}"))
+    except InTheWay as error:
+        changed = f"uncommitted changes are in the way ({error})"
+        raise UserError(Problem("pull.uncommitted", "", changed, "commit them")) from None
+    except NotMergedError as error:
+        if forward or not error.files:
+            raise
         problem += ", and git can't merge them"
         raise UserError(Problem("pull.diverged", "", problem, "minipach sync")) from None
+    if forward:
+        notify(f"{branch} moved to {there[:12]} of {remote}")
+        return
     notify(f"{branch} merged with {there[:12]} of {remote}")
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch
 from minipach.git.git_error import GitError
+from minipach.git.merging import NotMergedError, merge
 from minipach.git.repo import Repo, is_dataset, private_index
 from minipach.git.settings import MERGE
 from minipach.git.tree_entries import FILE, GITLINK, TreeEntry, parse_ls_tree
@@ -23,7 +24,7 @@ from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, INPUTS
 from minipach.project.project import Project
 from minipach.publish import results_exchange
 from minipach.publish.installed_inputs import follow_branches, heads
-from minipach.publish.push_pull import Notify, no_remote, remote_for
+from minipach.publish.push_pull import Notify, no_remote, remote_for, tidy
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import added_by_hand
 from minipach.records.published_state import reserved_entries
@@ -124,24 +125,32 @@ def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, noti
 
 
 def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, notify: Notify, with_data: bool) -> Merged:
-    crash_cleanup.clear(repo)
+    tidy(repo, one.repo, notify)
     results = 0
     if keeps_contents(repo):
         results = results_exchange.take(repo, one.remote)
-    repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", one.remote)
+    with crash_cleanup.cleared(repo):
+        repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", one.remote)
+        return _merged_with(repo, replace(one, results=results), is_pipeline, take, notify, with_data)
+
+
+def _merged_with(
+    repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, notify: Notify, with_data: bool
+) -> Merged:
+    """Merge what was fetched."""
     branch, here = repo.branch(), repo.head()
     if branch is None or here is None:
         raise UserError(Problem("sync.detached", "", "no branch is checked out", "git switch BRANCH"))
     there = repo.resolve(f"refs/remotes/{one.remote}/{branch}")
     if there is None or here == there:
-        return replace(one, results=results)
+        return one
     if repo.succeeds("merge-base", "--is-ancestor", there, here):
-        return replace(one, action="ahead", results=results)
+        return replace(one, action="ahead")
     if repo.succeeds("merge-base", "--is-ancestor", here, there):
         check_free(repo, here, there)
         move_branch(repo, f"refs/heads/{branch}", here, there)
         notify(f"{one.repo}: {branch} moved to {there[:12]} of {one.remote}")
-        return replace(one, action="moved", results=results)
+        return replace(one, action="moved")
     if one.repo == "." or is_pipeline:
         tree = _pipeline_tree(repo, here, there, take) if is_pipeline else _super_tree(repo, here, there, take)
         new = repo.commit_tree(tree, f"{SUBJECT}merge {one.remote}\n", [here, there])
@@ -154,30 +163,19 @@ def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, notify:
             Problem("sync.data", "", f"{branch} and {one.remote}/{branch} have both changed", "minipach sync")
         )
     notify(f"{one.repo}: {branch} merged with {there[:12]} of {one.remote}")
-    return replace(one, action="merged", results=results)
+    return replace(one, action="merged")
 
 
 def _ordinary_merge(repo: Repo, remote: str, there: str) -> None:
     """Merge a dataset with data as git does, with the user's own settings and hooks."""
     if repo.resolve("MERGE_HEAD"):
         raise UserError(Problem("sync.merging", "", "a merge is unfinished", f"git -C {quoted(repo.path)} status"))
-    if changed := _changed_here(repo, there):  # git refuses, too, but leaves pointers of git-annex in their place
-        raise InTheWay(changed)
     try:
-        repo.git(*MERGE, "-m", f"{SUBJECT}merge {remote}", there)
-    except GitError as error:
-        files = os.fsdecode(repo.git("diff", "--name-only", "-z", "--diff-filter=U", ok=(0, 1))).split("\0")
-        repo.git("merge", "--abort", ok=(0, 128))
-        shown = ", ".join(file for file in files[:3] if file) or error.reason
+        merge(repo, there, (*MERGE, "-m", f"{SUBJECT}merge {remote}"))
+    except NotMergedError as error:
+        shown = ", ".join(error.files[:3]) or error.reason
         fix = f"git -C {quoted(repo.path)} pull --no-rebase {remote}, which shows the conflicts"
         raise UserError(Problem("sync.conflict", "", f"git can't merge: {shown}", fix)) from None
-
-
-def _changed_here(repo: Repo, there: str) -> list[str]:
-    """Return files with uncommitted changes that a merge would write to."""
-    here = repo.git("diff", "--name-only", "-z", "HEAD") + repo.git("ls-files", "--others", "-z")
-    theirs = repo.git("diff", "--name-only", "-z", f"HEAD...{there}", ok=(0, 128))
-    return sorted(os.fsdecode(path) for path in set(here.split(b"\0")) & set(theirs.split(b"\0")) if path)
 
 
 def _pipeline_tree(repo: Repo, here: str, there: str, take: Side | None) -> str:
@@ -310,4 +308,5 @@ def _remote(project: Project, path: str, repo: Repo, target: str | None) -> str:
 
 def _fetch_superdataset(project: Project, target: str | None) -> None:
     if remote := remote_for(project.repo, target):
-        project.repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
+        with crash_cleanup.cleared(project.repo):
+            project.repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from minipach.git import crash_cleanup
-from minipach.git.checkout import InTheWay, check_free, move_branch, recover
+from minipach.git.checkout import InTheWay, check_free, move_branch
 from minipach.git.fast_import import Stream, committer
+from minipach.git.merging import settle
 from minipach.git.repo import Repo, need_identity
 from minipach.git.tree_entries import FILE
 from minipach.model.clock import tick_committer, tick_content, tick_name
@@ -124,8 +125,7 @@ def _opened(project: Project, path: str) -> Repo:
             Problem("cron.repo-taken", path, "holds other data, and is no repo of ticks", "write another `repo`")
         )
     need_branch(repo, path)
-    crash_cleanup.clear(repo)
-    recover(repo)
+    settle(repo)
     return repo
 
 

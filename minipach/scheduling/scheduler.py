@@ -10,10 +10,11 @@ from functools import cached_property
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
 from minipach.git import crash_cleanup
-from minipach.git.checkout import recover
+from minipach.git.checkout import is_cut_short
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.maintenance import maintain
-from minipach.git.repo import Repo
+from minipach.git.merging import settle
+from minipach.git.repo import Repo, is_dataset
 from minipach.git.worktrees import clean_up
 from minipach.model.messages import SUBJECT
 from minipach.model.states import GOING, STOPPED, PipelineState, counted
@@ -98,6 +99,7 @@ class Scheduler:
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, each as soon as what it takes from is."""
         with self._step():
+            self._settle_data()
             lines, self._adopted = adopt_all(self.project, self._new(targets))
             for line in lines:
                 self.say(line)
@@ -146,6 +148,14 @@ class Scheduler:
                 crash_cleanup.clear(repo)
                 raise
             crash_cleanup.end(repo)
+
+    def _settle_data(self) -> None:
+        """Finish or take back what a killed `sync` or `pull` left by half in datasets that are no pipelines."""
+        for path in self.project.repos:
+            if path not in self.project.order and is_dataset(self.project.root / path):
+                with contextlib.closing(Repo(self.project.root / path)) as repo:
+                    for left in settle(repo) if is_cut_short(repo) else ():
+                        self.say(f"{path}: {left} was changed by somebody and is left as it is")
 
     def _note(self, path: str, report: PipelineReport) -> None:
         self._claims.release(path)
@@ -271,8 +281,7 @@ class Scheduler:
 
     def _recover(self, repo: Repo, where: str) -> None:
         clean_up(repo)
-        crash_cleanup.clear(repo)
-        for path in recover(repo):
+        for path in settle(repo):
             self.say(f"{where}: {path} was changed by somebody and is left as it is")
 
     def _plan(self, assessment: Assessment) -> Plan:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from minipach.git import crash_cleanup
 from minipach.git.repo import Repo, annex, has_annex, is_dataset, need_annex, need_identity, take_in_locations
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, RESULTS_BRANCH, STORE_SECTION
+from minipach.project.lock import project_lock
 from minipach.project.project import Project
 from minipach.storage.special_remotes import (
     Contents,
@@ -25,6 +28,7 @@ from minipach.storage.store import (
     Store,
     check_address,
     check_name,
+    committed,
     confirm,
     confirmed_place,
     dataset_id,
@@ -79,11 +83,14 @@ def add(project: Project, store: Store, notify: Notify) -> None:
         dataset_id(repo)  # before anything is set up
     prove(store, project.local.canaries, project.repo if is_confirmed(project.repo, store) else None)
     notify(f"{store.name}: {store.place} keeps, returns and removes an object")
-    confirm(project.repo, store)
-    for path, repo in repos(project):
-        enable_in(repo, path, store, notify)
-    if keep(project, store):
-        _commit(project, f"add the store {store.name}")
+    with _changing(project, notify):
+        confirm(project.repo, store)
+        for path, repo in repos(project):
+            enable_in(repo, path, store, notify)
+        if stores(project).get(store.name) != store:
+            keep(project, store)
+        if committed(project).get(store.name) != store:
+            _commit(project, f"add the store {store.name}")
 
 
 def enable_in(repo: Repo, path: str, store: Store, notify: Notify, top: Repo | None = None) -> None:
@@ -145,20 +152,22 @@ def remove(project: Project, name: str, notify: Notify) -> None:
     Raises:
         UserError: A content of the project, at any commit, is nowhere else as far as this clone knows.
     """
-    store = store_of(project, name)
-    for path, repo in repos(project):
-        if only := _only_there(repo, store):
-            fix = f"git -C {quoted(repo.path)} annex get --from={name} --all, or keep the store"
-            if not is_usable(repo, store):
-                fix = f"minipach store add {name}, then {fix}"
-            raise UserError(Problem("store.only-copy", path, f"{many(only, 'content')} are in {name} alone", fix))
-    for _, repo in repos(project):
-        if described(repo, identity_in(repo, store)) is not None:
-            # else git-annex would enable it in each new clone, and block all that such a clone sends
-            annex(repo, "configremote", name, "autoenable=false", ok=(0, 1))
-    remove_here(project, name, notify)
-    forget(project, store)
-    _commit(project, f"remove the store {name}")
+    with _changing(project, notify):
+        store = committed(project).get(name) or store_of(project, name)  # the commit is what comes last
+        for path, repo in repos(project):
+            if only := _only_there(repo, store):
+                fix = f"git -C {quoted(repo.path)} annex get --from={name} --all, or keep the store"
+                if not is_usable(repo, store):
+                    fix = f"minipach store add {name}, then {fix}"
+                raise UserError(Problem("store.only-copy", path, f"{many(only, 'content')} are in {name} alone", fix))
+        for _, repo in repos(project):
+            if described(repo, identity_in(repo, store)) is not None:
+                # else git-annex would enable it in each new clone, and block all that such a clone sends
+                annex(repo, "configremote", name, "autoenable=false", ok=(0, 1))
+        _remove_here(project, store, notify)
+        forget(project, name)
+        if name in committed(project):
+            _commit(project, f"remove the store {name}")
 
 
 def remove_here(project: Project, name: str, notify: Notify) -> None:
@@ -167,7 +176,19 @@ def remove_here(project: Project, name: str, notify: Notify) -> None:
     Raises:
         UserError: There is no such store.
     """
-    store = store_of(project, name)
+    with _changing(project, notify):
+        _remove_here(project, store_of(project, name), notify)
+
+
+@contextlib.contextmanager
+def _changing(project: Project, notify: Notify) -> Iterator[None]:
+    """Hold the project's lock, since schedules commit to the superdataset, too, and clear up what a kill left there."""
+    with project_lock(project.local.lock, wait=True, notify=notify, without=()), crash_cleanup.cleared(project.repo):
+        yield
+
+
+def _remove_here(project: Project, store: Store, notify: Notify) -> None:
+    name = store.name
     for path, repo in repos(project):
         if has_remote(repo, store) and name not in git_remotes(repo):  # anybody can give a store the name of a remote
             repo.git("remote", "remove", name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import tempfile
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +16,7 @@ from minipach.git.repo import TRANSFERS, Repo
 from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
+from minipach.support.files import replace_file
 from minipach.support.text import quoted, suggest
 
 Kind = Literal["dir", "s3", "ssh", "ria", "rclone"]
@@ -118,11 +121,10 @@ def store_of(project: Project, name: str) -> Store:
     return known[name]
 
 
-def keep(project: Project, store: Store) -> bool:
-    """Write a store into `.datalad/config` (not committed). Return whether the file changed."""
-    before = (project.root / DATALAD_CONFIG).read_bytes()
-    write(project.repo, store, "--file", str(project.root / DATALAD_CONFIG))
-    return (project.root / DATALAD_CONFIG).read_bytes() != before
+def keep(project: Project, store: Store) -> None:
+    """Write a store into `.datalad/config` (not committed), in one step: half a store is one that nobody can read."""
+    with _changed_file(project) as file:
+        write(project.repo, store, "--file", str(file))
 
 
 def write(repo: Repo, store: Store, *target: str) -> None:
@@ -132,10 +134,29 @@ def write(repo: Repo, store: Store, *target: str) -> None:
             repo.git("config", *target, f"{STORE_SECTION}.{store.name}.{setting}", value)
 
 
-def forget(project: Project, store: Store) -> None:
+def forget(project: Project, name: str) -> None:
     """Remove a store from `.datalad/config` (not committed)."""
-    file = str(project.root / DATALAD_CONFIG)
-    project.repo.git("config", "--file", file, "--remove-section", f"{STORE_SECTION}.{store.name}")
+    if name in stores(project):
+        with _changed_file(project) as file:
+            project.repo.git("config", "--file", str(file), "--remove-section", f"{STORE_SECTION}.{name}")
+
+
+def committed(project: Project) -> dict[str, Store]:
+    """Return the stores of the commit that is checked out. Raises UserError as `stores` does."""
+    if project.repo.objects.read(f"HEAD:{DATALAD_CONFIG}") is None:
+        return {}
+    return stores_in(project.repo, f"--blob=HEAD:{DATALAD_CONFIG}")
+
+
+@contextlib.contextmanager
+def _changed_file(project: Project) -> Iterator[Path]:
+    """Yield a copy of `.datalad/config` to change, which takes its place afterwards."""
+    file = project.root / DATALAD_CONFIG
+    with tempfile.TemporaryDirectory(dir=project.repo.common_dir, prefix="minipach-config.") as folder:
+        copy = Path(folder, "config")
+        copy.write_bytes(file.read_bytes())
+        yield copy
+        replace_file(file, copy.read_bytes())
 
 
 def is_confirmed(top: Repo, store: Store) -> bool:

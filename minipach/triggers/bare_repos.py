@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from minipach.git import crash_cleanup
+from minipach.git.checkout import InTheWay
 from minipach.git.git_error import GitError
+from minipach.git.merging import merge
 from minipach.git.repo import Repo, is_dataset
-from minipach.git.settings import FAST_FORWARD
 from minipach.project.project import Project
+from minipach.publish.push_pull import tidy
 from minipach.publish.results_exchange import take_places
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError
@@ -72,10 +75,11 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                     continue
                 try:
                     with claims.locked() if name == "." else contextlib.nullcontext():  # schedules commit there
-                        line = _forward(repo, remote)
-                except GitError as error:
+                        line = _forward(repo, name, remote, notify)
+                except (GitError, InTheWay) as error:
                     fix = f"git -C {repo.path} pull {remote}"
-                    problem = Problem("hooks.not-updated", name, f"not updated from {path} ({error.reason})", fix)
+                    why = error.reason if isinstance(error, GitError) else f"uncommitted changes: {error}"
+                    problem = Problem("hooks.not-updated", name, f"not updated from {path} ({why})", fix)
                     problems.append(problem)
                     line = str(problem)
                 else:
@@ -98,16 +102,18 @@ def ahead(project: Project) -> Iterator[str]:
                 yield f"{name} refs/heads/{branch} in {path}"
 
 
-def _forward(repo: Repo, remote: str) -> str:
+def _forward(repo: Repo, name: str, remote: str, notify: Callable[[str], None]) -> str:
     """Fetch, and fast-forward the branch that is checked out; return what happened, or nothing."""
-    repo.git("fetch", "--quiet", remote)
-    take_places(repo, remote)
+    tidy(repo, name, notify)
+    with crash_cleanup.cleared(repo):
+        repo.git("fetch", "--quiet", remote)
+        take_places(repo, remote)
     branch = repo.branch()
     there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
     before = repo.head()
     if there is None or (before and repo.succeeds("merge-base", "--is-ancestor", there, before)):
         return ""
-    repo.git(*FAST_FORWARD, there)
+    merge(repo, there)
     return f"{branch} moved to {there[:12]}"
 
 

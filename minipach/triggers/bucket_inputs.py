@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.git.annex_errors import annex_reason
+from minipach.git.checkout import InTheWay
 from minipach.git.child_environment import entered, own_environment
 from minipach.git.git_error import GitError
+from minipach.git.merging import NotMergedError, merge, settle
 from minipach.git.network import unattended
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import MERGE
@@ -181,6 +183,7 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
             try:
                 if not is_dataset(repo.path):
                     raise UserError(absent(project, one.path))
+                settle(repo)
                 key = key_of(repo, one.place)
                 before = listing(one.place, key)
                 if digests.get(one.path) == before.digest and repo.resolve(IMPORTED):
@@ -238,9 +241,8 @@ def _import(repo: Repo, one: BucketInput, key: Credentials) -> int:
     paths = [os.fsdecode(path) for path in changed.split(b"\0") if path and path != commit.encode()]
     message = f"{SUBJECT}import from {one.place.name}"
     try:
-        repo.git(*MERGE, "--allow-unrelated-histories", "-m", message, commit)
-    except GitError:
-        repo.git("merge", "--abort", ok=(0, 128))
+        merge(repo, commit, (*MERGE, "--allow-unrelated-histories", "-m", message))
+    except (NotMergedError, InTheWay):
         fix = f"git -C {quoted(repo.path)} merge --allow-unrelated-histories {commit[:12]}"
         raise UserError(Problem("input.conflict", "", "files were changed here and in the bucket", fix)) from None
     repo.update_refs([f"update {IMPORTED} {commit}"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minipach.git import crash_cleanup
 from minipach.git.repo import Repo
 from minipach.project.project import Project, find_project
 from minipach.publish.contents import keep_within_limit, move_contents, trim
@@ -56,6 +57,23 @@ def test_the_last_copy_stays(images: Files) -> None:
     (moved,) = move_contents(project_of(images), "get", ["images"])
     assert (moved.contents, moved.problems) == (2, ())
     assert here(images) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("act", ["drop", "trim"])
+def test_a_drop_that_was_killed_before_it_was_noted(images: Files, act: str) -> None:
+    """Else git-annex counts a copy here that is gone, and says so to others."""
+    key, identity = images.line("annex", "lookupkey", "a"), str(images.config("annex.uuid"))
+    crash_cleanup.begin(images)
+    (images.path / images.line("annex", "contentlocation", key)).parent.chmod(0o755)
+    (images.path / images.line("annex", "contentlocation", key)).unlink()
+    (images.common_dir / "annex/index.lock").touch()
+    assert identity in images.line("annex", "whereis", f"--key={key}")
+    if act == "drop":
+        move_contents(project_of(images), "drop", ["images"])
+    else:
+        trim(project_of(images), 0)
+    assert identity not in images.line("annex", "whereis", f"--key={key}")
+    assert here(images) == ["c"]
 
 
 def test_what_only_an_unconfirmed_store_has(images: Files) -> None:

@@ -54,6 +54,18 @@ def contents(folder: Path) -> set[bytes]:
     return {path.read_bytes() for path in folder.rglob("*/SHA256E-*") if path.is_file()}
 
 
+def test_an_erasure_that_was_killed_before_it_was_noted(root: Files, raw: Files) -> None:
+    """Else the copy here would be reported as left, each time."""
+    (found,) = find(find_project(root.path), "raw:sub-10")
+    (key,) = found.keys
+    content = raw.path / raw.line("annex", "contentlocation", key)
+    content.parent.chmod(0o755)
+    content.unlink()
+    erase(find_project(root.path), [found], "raw:sub-10", quiet)
+    assert found.left == []
+    assert str(raw.config("annex.uuid")) not in raw.git("annex", "whereis", f"--key={key}", ok=(0, 1)).decode()
+
+
 def test_every_version_goes_from_every_copy(root: Files, raw: Files, tmp_path: Path) -> None:
     project = find_project(root.path)
     (found,) = find(project, "raw:sub-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,60 @@ def test_a_pull_brings_what_another_pushed(project: Project, tmp_path: Path) -> 
     moved = pull(project, "origin", quiet)
     assert [(one.repo, one.commits, one.problems) for one in moved] == [(".", 0, ()), ("images", 1, ())]
     assert (project.root / "images/theirs.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("again", [pull, merge_project])
+def test_a_killed_pull_is_made_again(
+    project: Project, tmp_path: Path, again: Callable[[Project, str | None, Callable[[str], None]], object]
+) -> None:
+    """git is killed while it writes the first of the files, and minipach with it."""
+    with_store(project, tmp_path)
+    push(project, None, quiet)
+    another_pushes(tmp_path)
+    images = Files(project.root / "images")
+    before = images.head()
+    (images.common_dir / "info/attributes").write_text("theirs.txt filter=fatal\n")
+    images.git("config", "filter.fatal.smudge", "kill -9 $PPID")
+    (moved, *_) = [one for one in pull(project, "origin", quiet) if one.repo == "images"]
+    assert [problem.code for problem in moved.problems] == ["pull.failed"]
+    images.git("config", "--unset", "filter.fatal.smudge")
+    again(project, "origin", quiet)
+    assert images.head() != before and (project.root / "images/theirs.txt").read_text() == "x"
+    assert images.line("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("again", [pull, merge_project])
+def test_the_files_follow_after_a_sync_that_was_killed(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    again: Callable[[Project, str | None, Callable[[str], None]], object],
+) -> None:
+    """Else what others have pushed looks as if somebody had removed it here, and the next save would do that."""
+    with_store(project, tmp_path)
+    push(project, None, quiet)
+    another_pushes(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("minipach.git.checkout._apply", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge_project(project, "origin", quiet)
+    assert not (project.root / "images/theirs.txt").exists()
+    again(project, "origin", quiet)
+    assert (project.root / "images/theirs.txt").read_text() == "x"
+    assert Repo(project.root / "images").line("status", "--porcelain") == ""
+
+
+def test_a_pull_leaves_what_is_not_committed(project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    push(project, None, quiet)
+    another_pushes(tmp_path)
+    (project.root / "images/theirs.txt").write_text("mine")
+    assert codes(pull(project, "origin", quiet))["images"] == ["pull.uncommitted"]
+    assert (project.root / "images/theirs.txt").read_text() == "mine"
 
 
 def test_a_repo_that_comes_later_gets_the_store(root: Files, project: Project, tmp_path: Path) -> None:

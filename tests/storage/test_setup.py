@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from minipach.project.project import Project, find_project
 from minipach.publish.push_pull import RepoExchange, push
 from minipach.storage.s3 import Bucket, Credentials, listing
 from minipach.storage.setup import add, check, remove, remove_here, states
-from minipach.storage.store import Kind, Store, is_confirmed, stores
+from minipach.storage.store import Kind, Store, committed, is_confirmed, stores
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study, need
@@ -51,6 +53,52 @@ def project(root: Files) -> Project:
     root.git("annex", "init", "--quiet")
     root.commit()
     return find_project(root.path)
+
+
+class Cut(BaseException):
+    """The end of a process between two commands of git."""
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> bool:
+    """Do something, and end it before so many commands of git. Return whether it was ended."""
+    left = [number]
+    plain = Repo.git
+
+    def git(self: Repo, *words: str, **more: Any) -> bytes:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Cut
+        return plain(self, *words, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Repo, "git", git)
+        try:
+            act()
+        except Cut:
+            return True
+    return False
+
+
+def test_a_store_is_added_and_removed_in_spite_of_kills(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command is ended before its first, second, third ... command of git, and the same one again goes on."""
+    monkeypatch.setattr("minipach.storage.setup.prove", lambda *_: None)
+    store = Store("disk", "dir", str(tmp_path / "disk"))
+    number = 0
+    while cut(monkeypatch, number, partial(add, project, store, quiet)):
+        number += 1
+    assert number > 10
+    assert committed(project) == stores(project) == {"disk": store}
+    assert project.repo.line("status", "--porcelain", "--", ".datalad") == ""
+    assert {row.path: row.enabled for row in states(project, store)} == {"images/raw": True, "images": True, ".": True}
+    number = 0
+    while cut(monkeypatch, number, partial(remove, project, "disk", quiet)):
+        number += 1
+    assert number > 5
+    assert committed(project) == stores(project) == {}
+    assert project.repo.line("status", "--porcelain", "--", ".datalad") == ""
+    assert all("disk" not in repo.line("remote") for repo in (project.repo, Repo(project.root / "images")))
 
 
 @pytest.fixture(scope="module", params=[juicefs, pytest.param(seaweedfs, marks=pytest.mark.slow)])
