@@ -16,6 +16,8 @@ from minipach.git.git_error import GitError
 from minipach.git.repo import Repo
 from minipach.git.settings import FAST_FORWARD
 
+_USAGE = 129  # of git, to an option that it does not know
+
 
 class NotMergedError(GitError):
     """git did not merge, and the checkout is as it was. files: those in conflict."""
@@ -56,7 +58,8 @@ def merge(repo: Repo, there: str, how: Sequence[str] = FAST_FORWARD) -> None:
         raise InTheWay(changed)
     crash_cleanup.begin(repo)
     try:
-        with taken_back(repo, here, _outcome(repo, here, there, how)):
+        outcome = _outcome(repo, here, there, how)
+        with taken_back(repo, here, outcome) if outcome else contextlib.nullcontext():
             _merge(repo, there, how)
     except NotMergedError:
         with contextlib.suppress(GitError):  # else the next `settle` does it
@@ -74,14 +77,16 @@ def _merge(repo: Repo, there: str, how: Sequence[str]) -> None:
         raise NotMergedError(error, [file for file in files if file]) from None
 
 
-def _outcome(repo: Repo, here: str, there: str, how: Sequence[str]) -> str:
-    """Return a commit with the tree that the checkout has after the merge."""
+def _outcome(repo: Repo, here: str, there: str, how: Sequence[str]) -> str | None:
+    """Return a commit with the tree that the checkout has after the merge; None where git is older than 2.38."""
     if repo.succeeds("merge-base", "--is-ancestor", here, there):
         return there
     unrelated = [word for word in how if word == "--allow-unrelated-histories"]
     words = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *unrelated)
     # by the name with which git labels conflicts: files with these are known as git's own
-    tree = os.fsdecode(repo.git(*words, "HEAD", there, ok=(0, 1))).split("\0")[0]
+    tree = os.fsdecode(repo.git(*words, "HEAD", there, ok=(0, 1, _USAGE))).split("\0")[0]
+    if not tree:
+        return None
     return repo.commit_tree(tree, "merged\n", [here])
 
 
