@@ -306,6 +306,10 @@ class Round:
             task = flight.members[one.index]
             if task is None:
                 yield one.index, None
+            elif flight.work.trial is not None and one.beside is not None:
+                # another's output was in the way: whether that matters is for publishing to say, which names both
+                self._alone.append((task, self._most, flight.work.raised))
+                yield one.index, None
             elif left := self._raised_tries(flight, one, outcome):
                 for before in _tries_before(one, outcome):
                     self._record(task, before, False)

@@ -3,7 +3,7 @@
 It works on nothing itself and has one thread, so a fork of it is whole. A worker is a process group of its own, as one
 that is started by itself. Messages are JSON, one for each packet of a socket; each request has one answer:
 
-- `{"fork": true}`, with the two ends that become the worker's stdin and stdout: `{"pid": 12}`;
+- `{"umask": 18}`, with the two ends that become the stdin and stdout of a new worker: `{"pid": 12}`;
 - `{"wait": 12}`: `{"code": -9}`, or `{"code": null}` while that worker runs.
 
 The end of the socket ends the process. Its workers end by the end of their own stdin, or finish what they do.
@@ -26,6 +26,7 @@ from typing import IO, Any, NoReturn
 
 from minipach.executors.child_process import QUIET, WorkerProcess, spawn
 from minipach.git.child_environment import child_environment
+from minipach.git.shared_modes import current_mask
 from minipach.support.processes import is_alive
 
 _PACKET = 4096  # bytes; each message is far shorter
@@ -59,7 +60,7 @@ class ForkServer:
         worker = _Forked(self, os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb"))
         self._awaited.append(worker)
         with contextlib.suppress(OSError):
-            socket.send_fds(self._socket, [json.dumps({"fork": True}).encode()], [child_in, child_out])
+            socket.send_fds(self._socket, [json.dumps({"umask": current_mask()}).encode()], [child_in, child_out])
         os.close(child_in)
         os.close(child_out)
         return worker
@@ -177,7 +178,7 @@ def serve_forks(control: socket.socket, prepare: Callable[[], None], work: Calla
         if len(ends) == 2:
             pid = os.fork()
             if pid == 0:
-                _become_worker(control, ends, work)
+                _become_worker(control, ends, request["umask"], work)
             for end in ends:
                 os.close(end)
             answer: dict[str, int | None] = {"pid": pid}
@@ -195,9 +196,10 @@ def _ended(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def _become_worker(control: socket.socket, ends: list[int], work: Callable[[], NoReturn]) -> NoReturn:
+def _become_worker(control: socket.socket, ends: list[int], umask: int, work: Callable[[], NoReturn]) -> NoReturn:
     try:
         os.setsid()
+        os.umask(umask)  # a schedule sets it for what the project's `core.sharedRepository` asks for
         control.close()
         for number, end in enumerate(ends):
             os.dup2(end, number)

@@ -55,6 +55,17 @@ def test_workers_are_groups_of_their_own_and_end_with_their_requests(server: For
     close(two)
 
 
+def test_a_worker_has_the_umask_of_now(server: ForkServer) -> None:
+    """It may have been changed since the fork server began, as a schedule does for shared repositories."""
+    before = os.umask(0o027)
+    try:
+        worker = warm(server.fork())
+    finally:
+        os.umask(before)
+    assert "Umask:\t0027" in Path(f"/proc/{worker.pid}/status").read_text()
+    close(worker)
+
+
 def test_the_end_of_a_killed_worker_is_known(server: ForkServer) -> None:
     worker = warm(server.fork())
     os.kill(worker.pid, signal.SIGKILL)
